@@ -1,0 +1,49 @@
+"""Wildman–Crippen logP: a computed hydrophobicity that is a sum over the atoms.
+
+Every atom gets one of 68 types by its neighbourhood, and each type has one contribution to the octanol/water logP:
+Wildman & Crippen, "Prediction of Physicochemical Parameters by Atomic Contributions", J. Chem. Inf. Comput. Sci. 39
+(1999) 868.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from rdkit import Chem
+from rdkit.Chem import rdMolDescriptors
+
+from graphattn.chem.smiles import parse_smiles, read_smiles
+from graphattn.errors import InputError
+
+
+def crippen_logp(smiles: Iterable[object]) -> npt.NDArray[np.float64]:
+    """Wildman–Crippen logP of each molecule, [rows] float64, in log10 units; NaN where the SMILES is bad.
+
+    Raises:
+        InputError: `smiles` is one string.
+    """
+    if isinstance(smiles, str):
+        raise InputError(f"smiles is one string, {smiles[:60]!r}, but must be a list of them")
+    molecules = (read_smiles(text)[0] for text in smiles)
+    return np.array([np.nan if mol is None else _contributions(mol).sum() for mol in molecules], dtype=np.float64)
+
+
+def crippen_contributions(smiles: str) -> npt.NDArray[np.float64]:
+    """What each atom adds to the logP, [atoms] float64 in `from_smiles`' order; implicit hydrogens count with theirs.
+
+    Raises:
+        InputError: the SMILES is bad.
+    """
+    return _contributions(parse_smiles(smiles))
+
+
+def _contributions(mol: Any) -> npt.NDArray[np.float64]:
+    explicit = Chem.AddHs(mol)  # appends the hydrogens after the atoms there are
+    contributions = np.array([logp for logp, _ in rdMolDescriptors._CalcCrippenContribs(explicit)], dtype=np.float64)
+    atoms = mol.GetNumAtoms()
+    owners = [atom.GetNeighbors()[0].GetIdx() for atom in list(explicit.GetAtoms())[atoms:]]
+    np.add.at(contributions, owners, contributions[atoms:])
+    return contributions[:atoms]

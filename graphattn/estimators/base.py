@@ -1,0 +1,111 @@
+"""What the estimators share: the device, the seed, and the way to disk."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import torch
+from lightning_fabric import Fabric
+from sklearn.base import BaseEstimator
+from sklearn.exceptions import NotFittedError
+
+from graphattn.errors import InputError
+from graphattn.estimators.persist import CONFIG_FILE, load_config, load_weights, save_model
+from graphattn.nn import GraphTransformer
+from graphattn.train import TrainOptions
+
+
+class GraphEstimator(BaseEstimator):
+    """Base of the estimators: parameters are stored as given, as scikit-learn's `clone` needs; `fit` makes the rest."""
+
+    model_: GraphTransformer
+    model_options_: dict[str, Any]
+    history_: list[dict[str, float]]
+
+    def save_pretrained(self, folder: str | Path) -> None:
+        """Writes `model.safetensors` and `config.json`, all that `from_pretrained` needs.
+
+        Raises:
+            NotFittedError: before `fit`.
+        """
+        self._check_fitted()
+        params = {name: value for name, value in self.get_params().items() if name not in _OF_THE_MACHINE}
+        config = {"estimator": type(self).__name__, "params": params, "model": self.model_options_, **self._extra_config()}
+        save_model(Path(folder), config, self.model_)
+
+    @classmethod
+    def from_pretrained(cls, folder: str | Path, *, device: str = "auto") -> Self:
+        """Makes the estimator that `save_pretrained` wrote.
+
+        Args:
+            folder: where it was written.
+            device: where to compute.
+
+        Raises:
+            InputError: naming the file and what is wrong with it.
+        """
+        path = Path(folder)
+        config = load_config(path)
+        if config["estimator"] != cls.__name__:
+            raise InputError(f"{path / CONFIG_FILE} holds a {config['estimator']}, not a {cls.__name__}")
+        try:
+            estimator = cls(**config["params"], device=device)
+            estimator._restore(config)
+            model = GraphTransformer(**config["model"])
+        except InputError as error:
+            raise InputError(f"{path / CONFIG_FILE} is damaged: {error}") from None
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise InputError(f"{path / CONFIG_FILE} is damaged: {type(error).__name__} {error}") from None
+        load_weights(path, model)
+        estimator.model_options_ = config["model"]
+        estimator.model_ = model.to(estimator._fabric().device).eval()
+        return estimator
+
+    def _extra_config(self) -> dict[str, Any]:
+        """What `_restore` needs beyond the parameters and the model's options, as JSON."""
+        raise NotImplementedError
+
+    def _restore(self, config: dict[str, Any]) -> None:
+        raise NotImplementedError
+
+    def _check_fitted(self) -> None:
+        if not hasattr(self, "model_"):
+            raise NotFittedError(f"This {type(self).__name__} is not fitted yet; call fit or from_pretrained first")
+
+    def _fabric(self) -> Fabric:
+        kind, _, number = str(self.device).partition(":")
+        if kind not in ("auto", "cpu", "cuda", "mps") or (number and not number.isdigit()):
+            raise InputError(f"device must be 'auto', 'cpu', 'cuda', 'cuda:N' or 'mps', got {self.device!r}")
+        if kind == "cuda" and not torch.cuda.is_available():
+            raise InputError(f"device {self.device!r} was asked for, but torch finds no CUDA GPU here; use 'cpu' or 'auto'")
+        return Fabric(accelerator=kind, devices=[int(number)] if number else 1)
+
+    def _train_options(self) -> TrainOptions:
+        return TrainOptions(**{name: getattr(self, name) for name in ("epochs", "learning_rate", "weight_decay", "patience")})
+
+
+# Parameters that say how to compute here, and are not part of what was trained.
+_OF_THE_MACHINE = ("device", "n_jobs")
+
+
+@contextlib.contextmanager
+def seeded(seed: int) -> Iterator[None]:
+    """torch's random numbers from a seed inside, and as they were before outside."""
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        yield
+
+
+def pack_classes(classes: np.ndarray) -> dict[str, Any]:
+    """Class labels as JSON."""
+    return {"kind": classes.dtype.kind, "values": classes.tolist()}
+
+
+def unpack_classes(packed: dict[str, Any]) -> np.ndarray:
+    """The inverse of `pack_classes`."""
+    dtypes = {"b": bool, "i": np.int64, "u": np.uint64, "f": np.float64, "U": str, "O": object}
+    return np.array(packed["values"], dtype=dtypes[packed["kind"]])

@@ -1,0 +1,427 @@
+"""Estimators that predict one value, or one class, for each molecule."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import pandas as pd
+import torch
+import torch.nn.functional as F
+from sklearn.base import ClassifierMixin, RegressorMixin
+from sklearn.metrics import r2_score
+from torch import Tensor, nn
+from torch_geometric.data import Batch, Data
+
+from graphattn.chem import ATOM_WIDTH, BOND_WIDTH, FEATURE_VERSION, featurise
+from graphattn.errors import InputError
+from graphattn.estimators.base import GraphEstimator, pack_classes, seeded, unpack_classes
+from graphattn.nn import GraphTransformer
+from graphattn.splits import random_split
+from graphattn.train import Progress, fit
+from graphattn.transforms import encoding_transform
+
+_PREDICT_BATCH = 256
+
+
+class _MoleculeEstimator(GraphEstimator):
+    """A graph transformer over the atoms and bonds of a molecule, pooled to one vector; what it predicts is the subclass's."""
+
+    excluded_: dict[int, str]
+
+    def __init__(
+        self,
+        *,
+        channels: int = 128,
+        num_layers: int = 4,
+        heads: int = 8,
+        attention: str | Sequence[str] = "masked",
+        attention_score: str = "dot",
+        normaliser: str = "softmax",
+        readout: str = "mean",
+        encodings: Mapping[str, int] | None = None,
+        dropout: float = 0.1,
+        epochs: int = 60,
+        batch_size: int = 32,
+        learning_rate: float = 5e-4,
+        weight_decay: float = 0.01,
+        patience: int = 30,
+        valid_fraction: float = 0.1,
+        seed: int = 0,
+        device: str = "auto",
+        n_jobs: int | None = None,
+    ) -> None:
+        self.channels = channels
+        self.num_layers = num_layers
+        self.heads = heads
+        self.attention = attention
+        self.attention_score = attention_score
+        self.normaliser = normaliser
+        self.readout = readout
+        self.encodings = encodings
+        self.dropout = dropout
+        self.epochs = epochs
+        self.batch_size = batch_size
+        self.learning_rate = learning_rate
+        self.weight_decay = weight_decay
+        self.patience = patience
+        self.valid_fraction = valid_fraction
+        self.seed = seed
+        self.device = device
+        self.n_jobs = n_jobs
+
+    def fit(
+        self,
+        smiles: Iterable[str],
+        y: Iterable[Any],
+        *,
+        valid: tuple[Iterable[str], Iterable[Any]] | None = None,
+        checkpoint: Path | None = None,
+        report: Callable[[Progress], None] | None = None,
+    ) -> Self:
+        """Trains on molecules and their targets. Rows whose SMILES is bad are left out: `excluded_`, row number → reason.
+
+        Args:
+            smiles: SMILES, one a row.
+            y: the target of each row.
+            valid: SMILES and targets that decide when to stop and which weights to keep. Default: a random
+                `valid_fraction` of the rows, which is then not trained on; with `valid_fraction=0` there is none.
+            checkpoint: file to resume from and to write the training state to.
+            report: called after every epoch, see `graphattn.train.Progress`.
+
+        Raises:
+            InputError: where lengths differ, a target is missing, or no row is usable.
+        """
+        rows, values = _check_rows(smiles, y)
+        graphs, self.excluded_ = self._graphs(rows)
+        good = [row for row, graph in enumerate(graphs) if graph is not None]
+        if not good:
+            reason = next(iter(self.excluded_.values()), "there are no rows")
+            raise InputError(f"none of the {len(rows)} rows of smiles can be used: {reason}")
+        pairs = [(graphs[row], target) for row, target in zip(good, self._learn_target(values[good]), strict=True)]
+        if valid is not None:
+            valid_rows, valid_values = _check_rows(*valid)
+            valid_graphs, _ = self._graphs(valid_rows)
+            kept = [row for row, graph in enumerate(valid_graphs) if graph is not None]
+            targets = self._encode_target(valid_values[kept])
+            held_out = [(valid_graphs[row], target) for row, target in zip(kept, targets, strict=True)]
+        else:
+            parts = random_split(len(pairs), (1 - self.valid_fraction, self.valid_fraction, 0.0), self.seed)
+            held_out = [pairs[row] for row in parts["valid"]]
+            pairs = [pairs[row] for row in parts["train"]]
+        fabric = self._fabric()
+        with seeded(self.seed):
+            self.model_options_ = self._make_model_options()
+            model = GraphTransformer(**self.model_options_)
+            job = _MoleculeJob(self, pairs, held_out, fabric.device)
+            progress = fit(model, job, self._train_options(), fabric, checkpoint=checkpoint, report=report)
+        self.model_, self.history_ = model, progress.history
+        return self
+
+    def _graphs(self, smiles: list[str]) -> tuple[list[Data | None], dict[int, str]]:
+        """The graph of each row with its encodings, None where the SMILES is bad; and why."""
+        molecules = featurise(smiles, n_jobs=self.n_jobs)
+        transform = encoding_transform(self._encoding_columns())
+        return [None if graph is None else transform(graph) for graph in molecules.graphs], molecules.errors
+
+    def _encoding_columns(self) -> dict[str, int]:
+        return {"random_walk": 16} if self.encodings is None else dict(self.encodings)
+
+    def _make_model_options(self) -> dict[str, Any]:
+        return {
+            "in_channels": ATOM_WIDTH,
+            "channels": self.channels,
+            "out_channels": self._out_channels(),
+            "num_layers": self.num_layers,
+            "heads": self.heads,
+            "readout": self.readout,
+            "attention": self.attention if isinstance(self.attention, str) else list(self.attention),
+            "score": self.attention_score,
+            "normaliser": self.normaliser,
+            "edge_dim": BOND_WIDTH,
+            "encodings": self._encoding_columns(),
+            "dropout": self.dropout,
+        }
+
+    def outputs(self, smiles: Iterable[str]) -> tuple[np.ndarray, dict[int, str]]:
+        """What the model says of each row, and why it says nothing of some.
+
+        Returns:
+            [rows, 1] values in the target's units (regressor) or [rows, classes] probabilities (classifier), NaN where the
+            SMILES is bad; and row number → reason for those.
+
+        Raises:
+            NotFittedError: before `fit`.
+        """
+        self._check_fitted()
+        rows = list(smiles)
+        graphs, errors = self._graphs(rows)
+        out = np.full((len(rows), self._out_channels()), np.nan)
+        good = [row for row, graph in enumerate(graphs) if graph is not None]
+        device = next(self.model_.parameters()).device
+        for start in range(0, len(good), _PREDICT_BATCH):
+            part = good[start : start + _PREDICT_BATCH]
+            with torch.no_grad():
+                raw = run_model(self.model_, Batch.from_data_list([graphs[row] for row in part]).to(device))
+            out[part] = self._decode(raw).double().cpu().numpy()
+        return out, errors
+
+    def _extra_config(self) -> dict[str, Any]:
+        return {"features": FEATURE_VERSION, "target": self._target_config()}
+
+    def _restore(self, config: dict[str, Any]) -> None:
+        if config["features"] != FEATURE_VERSION:
+            raise InputError(f"it was trained on version {config['features']} of the atom features, here is {FEATURE_VERSION}")
+        self._restore_target(config["target"])
+
+    @abstractmethod
+    def _out_channels(self) -> int: ...
+
+    @abstractmethod
+    def _learn_target(self, values: np.ndarray) -> np.ndarray:
+        """Learns what there is to know of the targets, and encodes them as the loss takes them."""
+
+    @abstractmethod
+    def _encode_target(self, values: np.ndarray) -> np.ndarray: ...
+
+    @abstractmethod
+    def _decode(self, raw: Tensor) -> Tensor:
+        """The model's raw outputs → what `outputs` returns."""
+
+    @abstractmethod
+    def _loss(self, raw: Tensor, target: Tensor) -> Tensor: ...
+
+    @abstractmethod
+    def _validation_scores(self, raw: Tensor, target: Tensor) -> tuple[float, ...]: ...
+
+    @abstractmethod
+    def _target_config(self) -> dict[str, Any]: ...
+
+    @abstractmethod
+    def _restore_target(self, config: dict[str, Any]) -> None: ...
+
+    _score_name: str
+
+
+class MoleculeRegressor(RegressorMixin, _MoleculeEstimator):
+    """Predicts a number, such as a hydrophobicity, from a SMILES.
+
+    A `graphattn.nn.GraphTransformer` over one-hot atoms and bonds, trained on the mean squared error of the standardised
+    target. It follows scikit-learn: `clone`, `get_params`, `cross_val_score` and grid search work.
+
+    Args:
+        channels: width of the atom vectors.
+        num_layers: number of encoder layers.
+        heads: attention heads of each layer.
+        attention: "masked" (along bonds) or "full" (all atoms of the molecule), for all layers or one for each.
+        attention_score: "dot", "additive" or "static".
+        normaliser: "softmax", "sigmoid", "relu", "sparsemax" or "entmax15".
+        readout: "mean", "sum" or "attention" pooling of the atoms.
+        encodings: structural encodings added to the atom vectors, name → columns. Default: {"random_walk": 16}.
+        dropout: probability of dropping a channel in training.
+        epochs: the largest number of passes over the molecules.
+        batch_size: molecules in a training step.
+        learning_rate: peak of the learning rate of AdamW, after a warm-up and before a cosine decay.
+        weight_decay: of AdamW.
+        patience: epochs without a better validation score after which training stops.
+        valid_fraction: part of the rows held out for that where `fit` is given no validation rows.
+        seed: of the weights, the order of the molecules, dropout and the held-out rows. The same seed gives the same model,
+            bit for bit, on the same machine.
+        device: "auto", "cpu", "cuda", "cuda:N" or "mps".
+        n_jobs: processes that read SMILES; default: as many as pay.
+
+    Example:
+        >>> MoleculeRegressor(epochs=50, seed=0).fit(smiles, logd).predict(more_smiles)  # doctest: +SKIP
+    """
+
+    mean_: float
+    std_: float
+    _score_name = "rmse"
+
+    def predict(self, smiles: Iterable[str]) -> np.ndarray:
+        """The predicted values, float64, [rows]; NaN where a SMILES is bad."""
+        return self.outputs(smiles)[0][:, 0]
+
+    def score(self, smiles: Iterable[str], y: Iterable[float], sample_weight: Any = None) -> float:
+        """R² of the rows that can be predicted."""
+        rows, values = _check_rows(smiles, y)
+        prediction = self.predict(rows)
+        good = ~np.isnan(prediction)
+        weight = None if sample_weight is None else np.asarray(sample_weight)[good]
+        return float(r2_score(values[good].astype(float), prediction[good], sample_weight=weight))
+
+    def _out_channels(self) -> int:
+        return 1
+
+    def _learn_target(self, values: np.ndarray) -> np.ndarray:
+        numbers = _as_numbers(values)
+        self.mean_, self.std_ = float(numbers.mean()), float(numbers.std()) or 1.0
+        return self._encode_target(numbers)
+
+    def _encode_target(self, values: np.ndarray) -> np.ndarray:
+        return ((_as_numbers(values) - self.mean_) / self.std_).astype(np.float32)
+
+    def _decode(self, raw: Tensor) -> Tensor:
+        return raw.double() * self.std_ + self.mean_
+
+    def _loss(self, raw: Tensor, target: Tensor) -> Tensor:
+        return F.mse_loss(raw[:, 0], target)
+
+    def _validation_scores(self, raw: Tensor, target: Tensor) -> tuple[float, ...]:
+        return (-self.std_ * float(F.mse_loss(raw[:, 0], target).sqrt()),)
+
+    def _target_config(self) -> dict[str, Any]:
+        return {"mean": self.mean_, "std": self.std_}
+
+    def _restore_target(self, config: dict[str, Any]) -> None:
+        self.mean_, self.std_ = float(config["mean"]), float(config["std"])
+
+
+class MoleculeClassifier(ClassifierMixin, _MoleculeEstimator):
+    """Predicts a class from a SMILES.
+
+    A `graphattn.nn.GraphTransformer` over one-hot atoms and bonds, trained on the cross-entropy. It follows scikit-learn:
+    `classes_`, `predict_proba`, `clone`, `get_params`, `cross_val_score` and grid search work.
+
+    Args:
+        channels, num_layers, heads, attention, attention_score, normaliser, readout, encodings, dropout, epochs, batch_size,
+            learning_rate, weight_decay, patience, valid_fraction, seed, device, n_jobs: as in `MoleculeRegressor`.
+    """
+
+    classes_: np.ndarray
+    _score_name = "accuracy"
+
+    def predict_proba(self, smiles: Iterable[str]) -> np.ndarray:
+        """Probability of each of `classes_`, float64, [rows, classes]; NaN where a SMILES is bad."""
+        return self.outputs(smiles)[0]
+
+    def predict(self, smiles: Iterable[str]) -> np.ndarray:
+        """The likeliest class, [rows]; where a SMILES is bad NaN, in an array of objects."""
+        probability = self.predict_proba(smiles)
+        bad = np.isnan(probability).any(axis=1)
+        labels = self.classes_[probability.argmax(axis=1)]
+        if bad.any():
+            labels = labels.astype(object)
+            labels[bad] = np.nan
+        return labels
+
+    def score(self, smiles: Iterable[str], y: Iterable[Any], sample_weight: Any = None) -> float:
+        """Accuracy on the rows that can be predicted."""
+        rows, values = _check_rows(smiles, y)
+        probability = self.predict_proba(rows)
+        good = ~np.isnan(probability).any(axis=1)
+        right = self.classes_[probability[good].argmax(axis=1)] == values[good]
+        return float(np.average(right, weights=None if sample_weight is None else np.asarray(sample_weight)[good]))
+
+    def _out_channels(self) -> int:
+        return len(self.classes_)
+
+    def _learn_target(self, values: np.ndarray) -> np.ndarray:
+        self.classes_ = class_labels(values)
+        return self._encode_target(values)
+
+    def _encode_target(self, values: np.ndarray) -> np.ndarray:
+        number = {label: place for place, label in enumerate(self.classes_.tolist())}
+        unknown = sorted({str(value) for value in values.tolist() if value not in number})
+        if unknown:
+            raise InputError(f"the validation rows have classes that no training row has: {', '.join(unknown[:5])}")
+        return np.array([number[value] for value in values.tolist()], dtype=np.int64)
+
+    def _decode(self, raw: Tensor) -> Tensor:
+        return raw.double().softmax(-1)
+
+    def _loss(self, raw: Tensor, target: Tensor) -> Tensor:
+        return F.cross_entropy(raw, target)
+
+    def _validation_scores(self, raw: Tensor, target: Tensor) -> tuple[float, ...]:
+        accuracy = (raw.argmax(-1) == target).double().mean()
+        return float(accuracy), -float(F.cross_entropy(raw, target))
+
+    def _target_config(self) -> dict[str, Any]:
+        return {"classes": pack_classes(self.classes_)}
+
+    def _restore_target(self, config: dict[str, Any]) -> None:
+        self.classes_ = unpack_classes(config["classes"])
+
+
+class _MoleculeJob:
+    """The training batches of molecules, in an order that the seed and the epoch decide."""
+
+    def __init__(
+        self,
+        estimator: _MoleculeEstimator,
+        train: list[tuple[Data, Any]],
+        valid: list[tuple[Data, Any]],
+        device: torch.device,
+    ) -> None:
+        self.score_name = estimator._score_name
+        self.steps_per_epoch = -(-len(train) // estimator.batch_size)
+        self._estimator, self._device = estimator, device
+        self._graphs = [graph for graph, _ in train]
+        self._targets = torch.as_tensor(np.array([target for _, target in train]), device=device)
+        self._valid = [
+            Batch.from_data_list([graph for graph, _ in valid[start : start + _PREDICT_BATCH]]).to(device)
+            for start in range(0, len(valid), _PREDICT_BATCH)
+        ]
+        self._valid_targets = torch.as_tensor(np.array([target for _, target in valid]), device=device)
+
+    def batches(self, epoch: int) -> Iterator[tuple[Batch, Tensor]]:
+        generator = torch.Generator().manual_seed(self._estimator.seed * 1_000_003 + epoch)
+        order = torch.randperm(len(self._graphs), generator=generator)
+        for rows in order.split(self._estimator.batch_size):
+            batch = Batch.from_data_list([self._graphs[row] for row in rows.tolist()])
+            yield batch.to(self._device), self._targets[rows.to(self._device)]
+
+    def loss(self, model: nn.Module, batch: tuple[Batch, Tensor]) -> Tensor:
+        graphs, target = batch
+        return self._estimator._loss(run_model(model, graphs), target)
+
+    def validate(self, model: nn.Module) -> tuple[float, ...] | None:
+        if not self._valid:
+            return None
+        raw = torch.cat([run_model(model, batch) for batch in self._valid])
+        return self._estimator._validation_scores(raw, self._valid_targets)
+
+
+def run_model(model: nn.Module, batch: Batch) -> Tensor:
+    """The output of a graph transformer for a batch of graphs, whose encodings are attributes `<name>_pe`."""
+    encodings = {name: batch[f"{name}_pe"] for name in model.encodings}
+    return model(batch.x, batch.edge_index, batch.edge_attr, batch.batch, encodings=encodings, batch_size=batch.num_graphs)
+
+
+def class_labels(values: np.ndarray) -> np.ndarray:
+    """The distinct labels in order.
+
+    Raises:
+        InputError: where a label is missing, or there are fewer than two.
+    """
+    missing = int(pd.isna(values).sum())
+    if missing:
+        raise InputError(f"y has {missing} missing labels")
+    classes = np.unique(values.astype(str) if values.dtype.kind == "O" else values)
+    if len(classes) < 2:
+        raise InputError(f"a classifier needs at least two classes, got {', '.join(map(str, classes)) or 'none'}")
+    return classes
+
+
+def _check_rows(smiles: Iterable[str], y: Iterable[Any]) -> tuple[list[str], np.ndarray]:
+    if isinstance(smiles, str):
+        raise InputError(f"smiles must be a list of SMILES, got the one string {smiles!r}")
+    rows, values = list(smiles), np.asarray(y if hasattr(y, "__array__") else list(y))
+    if values.shape != (len(rows),):
+        raise InputError(f"y must have one entry for each of the {len(rows)} SMILES, got shape {list(values.shape)}")
+    return rows, values
+
+
+def _as_numbers(values: np.ndarray) -> np.ndarray:
+    try:
+        numbers = values.astype(np.float64)
+    except (TypeError, ValueError):
+        raise InputError(f"y must be numbers, got values such as {values[0]!r}; a classifier takes labels") from None
+    bad = int((~np.isfinite(numbers)).sum())
+    if bad:
+        raise InputError(f"y must be finite numbers, got {bad} that are NaN or infinite")
+    return numbers

@@ -1,0 +1,258 @@
+"""The estimator that labels the nodes of a network."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from sklearn.base import ClassifierMixin
+from torch import Tensor, nn
+from torch_geometric.data import Data
+
+from graphattn.errors import InputError
+from graphattn.estimators.base import GraphEstimator, pack_classes, seeded, unpack_classes
+from graphattn.nn import GraphTransformer
+from graphattn.ops import AdjacencyMask
+from graphattn.train import Progress, fit
+from graphattn.transforms import encoding_transform
+
+
+class NodeClassifier(ClassifierMixin, GraphEstimator):
+    """Predicts the class of every node of a network from its features, its place and those it is linked to.
+
+    A `graphattn.nn.GraphTransformer` over the whole network at once, trained on the cross-entropy of the labelled nodes;
+    unlabelled nodes take part in attention and get predictions.
+
+    Args:
+        channels: width of the node vectors.
+        num_layers: number of encoder layers; a node sees so many steps far.
+        heads: attention heads of each layer.
+        attention: "masked" (along edges) or "full" (all nodes), for all layers or one for each.
+        attention_score: "dot", "additive" or "static".
+        normaliser: "softmax", "sigmoid", "relu", "sparsemax" or "entmax15".
+        encodings: structural encodings added to the node vectors, name → columns. Default: {"degree": 1}, and for a network
+            without features {"degree": 1, "laplacian": 8}.
+        dropout: probability of dropping a channel in training.
+        attention_dropout: probability of dropping an attention weight in training.
+        epochs: the largest number of passes over the network.
+        learning_rate: peak of the learning rate of AdamW, after a warm-up and before a cosine decay.
+        weight_decay: of AdamW.
+        patience: epochs without a better validation score after which training stops.
+        seed: of the weights and of dropout. The same seed gives the same model, bit for bit, on the same machine.
+        device: "auto", "cpu", "cuda", "cuda:N" or "mps".
+
+    Example:
+        >>> NodeClassifier().fit(data, train_mask, valid_mask).predict(data)  # doctest: +SKIP
+    """
+
+    classes_: np.ndarray
+
+    def __init__(
+        self,
+        *,
+        channels: int = 64,
+        num_layers: int = 2,
+        heads: int = 8,
+        attention: str | Sequence[str] = "masked",
+        attention_score: str = "dot",
+        normaliser: str = "softmax",
+        encodings: Mapping[str, int] | None = None,
+        dropout: float = 0.5,
+        attention_dropout: float = 0.0,
+        epochs: int = 200,
+        learning_rate: float = 5e-3,
+        weight_decay: float = 0.01,
+        patience: int = 50,
+        seed: int = 0,
+        device: str = "auto",
+    ) -> None:
+        self.channels = channels
+        self.num_layers = num_layers
+        self.heads = heads
+        self.attention = attention
+        self.attention_score = attention_score
+        self.normaliser = normaliser
+        self.encodings = encodings
+        self.dropout = dropout
+        self.attention_dropout = attention_dropout
+        self.epochs = epochs
+        self.learning_rate = learning_rate
+        self.weight_decay = weight_decay
+        self.patience = patience
+        self.seed = seed
+        self.device = device
+
+    def fit(
+        self,
+        data: Data,
+        train_mask: Any = None,
+        valid_mask: Any = None,
+        *,
+        checkpoint: Path | None = None,
+        report: Callable[[Progress], None] | None = None,
+    ) -> Self:
+        """Trains on a network.
+
+        Args:
+            data: a torch_geometric `Data` with `edge_index`, `y` [nodes] (class numbers; negative: unlabelled), and `x`
+                [nodes, features], dense or sparse CSR, where nodes have features. `data.class_names`, where there is one,
+                names the classes 0, 1, …; otherwise `classes_` are the numbers.
+            train_mask: the nodes to train on: bool [nodes], or their numbers. Default: `data.train_mask`; failing that, all
+                labelled nodes that `valid_mask` leaves. Unlabelled nodes among them are passed over.
+            valid_mask: the nodes that decide when to stop and which weights to keep. Default: `data.val_mask`; failing that
+                none, and training lasts `epochs`.
+            checkpoint: file to resume from and to write the training state to.
+            report: called after every epoch, see `graphattn.train.Progress`.
+
+        Raises:
+            InputError: where labels are missing, a mask does not fit, or the nodes to train on are of fewer than two classes.
+        """
+        if getattr(data, "y", None) is None:
+            raise InputError("data.y is missing: fit needs the labels of the nodes, negative where there is none")
+        num_nodes = data.num_nodes
+        y = torch.as_tensor(data.y)
+        if y.shape != (num_nodes,) or y.is_floating_point():
+            raise InputError(f"data.y must be integers of shape [{num_nodes}], got {y.dtype} {list(y.shape)}")
+        valid = _as_nodes(data.get("val_mask") if valid_mask is None else valid_mask, num_nodes, "valid_mask", y)
+        given = data.get("train_mask") if train_mask is None else train_mask
+        train = _as_nodes(torch.ones(num_nodes, dtype=torch.bool) if given is None else given, num_nodes, "train_mask", y)
+        if given is None:
+            train = train[~torch.isin(train, valid)]
+        self._learn_classes(y, train, data.get("class_names"))
+        class_of = {label: place for place, label in enumerate(self._labels.tolist())}
+        unknown = sorted(set(y[valid].tolist()) - set(class_of))
+        if unknown:
+            raise InputError(f"valid_mask has nodes of classes that are not among the nodes to train on: {unknown[:5]}")
+        target = torch.tensor([class_of.get(label, -1) for label in y.tolist()])
+
+        x = data.get("x")
+        self._in_channels = 0 if x is None else x.shape[1]
+        fabric = self._fabric()
+        inputs = self._inputs(data, fabric.device)
+        with seeded(self.seed):
+            self.model_options_ = {
+                "in_channels": self._in_channels,
+                "channels": self.channels,
+                "out_channels": len(self.classes_),
+                "num_layers": self.num_layers,
+                "heads": self.heads,
+                "attention": self.attention if isinstance(self.attention, str) else list(self.attention),
+                "score": self.attention_score,
+                "normaliser": self.normaliser,
+                "encodings": self._encoding_columns(),
+                "dropout": self.dropout,
+                "attention_dropout": self.attention_dropout,
+                "input_dropout": self.dropout,
+            }
+            model = GraphTransformer(**self.model_options_)
+            job = _NodeJob(inputs, target.to(fabric.device), train.to(fabric.device), valid.to(fabric.device))
+            progress = fit(model, job, self._train_options(), fabric, checkpoint=checkpoint, report=report)
+        self.model_, self.history_ = model, progress.history
+        return self
+
+    def predict_proba(self, data: Data) -> np.ndarray:
+        """Probability of each of `classes_` for every node, float64, [nodes, classes].
+
+        Args:
+            data: the network that the estimator was trained on, also with nodes that came later, or another network whose
+                features mean the same.
+
+        Raises:
+            NotFittedError: before `fit`.
+            InputError: where the features are not as many as in training.
+        """
+        self._check_fitted()
+        with torch.no_grad():
+            out = self.model_(**self._inputs(data, next(self.model_.parameters()).device))
+        return out.double().softmax(-1).cpu().numpy()
+
+    def predict(self, data: Data) -> np.ndarray:
+        """The likeliest class of every node, [nodes]."""
+        return self.classes_[self.predict_proba(data).argmax(axis=1)]
+
+    def score(self, data: Data, mask: Any = None, sample_weight: Any = None) -> float:
+        """Accuracy on the labelled nodes of `mask`, a mask or node numbers (default: all labelled nodes)."""
+        y = torch.as_tensor(data.y)
+        every = torch.ones(data.num_nodes, dtype=torch.bool)
+        nodes = _as_nodes(every if mask is None else mask, data.num_nodes, "mask", y).numpy()
+        names = data.get("class_names")
+        truth = y.numpy()[nodes] if names is None else np.asarray(names)[y.numpy()[nodes]]
+        return float(np.average(self.predict(data)[nodes] == truth, weights=sample_weight))
+
+    def _learn_classes(self, y: Tensor, train: Tensor, names: Sequence[str] | None) -> None:
+        labels = y[train].unique()
+        if len(labels) < 2:
+            raise InputError(f"fit needs nodes of at least two classes to train on, got {len(labels)} among {len(train)} nodes")
+        if names is None:
+            self._labels, self.classes_ = labels.numpy(), labels.numpy()
+        else:
+            # Every named class keeps its column, also one that no node to train on has.
+            self._labels, self.classes_ = np.arange(len(names)), np.asarray(names)
+
+    def _encoding_columns(self) -> dict[str, int]:
+        if self.encodings is not None:
+            return dict(self.encodings)
+        return {"degree": 1} if self._in_channels else {"degree": 1, "laplacian": 8}
+
+    def _inputs(self, data: Data, device: torch.device) -> dict[str, Any]:
+        """What the model is called with: made once, as the whole network is one batch."""
+        x = data.get("x")
+        width = 0 if x is None else x.shape[1]
+        if width != self._in_channels:
+            raise InputError(f"data.x must have {self._in_channels} features, as in training, got {width}")
+        bare = Data(edge_index=data.edge_index, num_nodes=data.num_nodes)
+        encoded = encoding_transform(self._encoding_columns())(copy.copy(bare))
+        mask = AdjacencyMask.from_edge_index(data.edge_index, data.num_nodes)
+        return {
+            "x": None if x is None else (x if x.layout == torch.sparse_csr else x.float()).to(device),
+            "edge_index": mask.to(device),
+            "encodings": {name: encoded[f"{name}_pe"].to(device) for name in self._encoding_columns()},
+        }
+
+    def _extra_config(self) -> dict[str, Any]:
+        return {"in_channels": self._in_channels, "classes": pack_classes(self.classes_)}
+
+    def _restore(self, config: dict[str, Any]) -> None:
+        self._in_channels = int(config["in_channels"])
+        self.classes_ = unpack_classes(config["classes"])
+
+
+class _NodeJob:
+    """One step an epoch: the whole network, the loss of its labelled nodes."""
+
+    steps_per_epoch = 1
+    score_name = "accuracy"
+
+    def __init__(self, inputs: dict[str, Any], target: Tensor, train: Tensor, valid: Tensor) -> None:
+        self._inputs, self._target, self._train, self._valid = inputs, target, train, valid
+
+    def batches(self, epoch: int) -> Iterator[None]:
+        yield None
+
+    def loss(self, model: nn.Module, batch: None) -> Tensor:
+        return F.cross_entropy(model(**self._inputs)[self._train], self._target[self._train])
+
+    def validate(self, model: nn.Module) -> tuple[float, ...] | None:
+        if len(self._valid) == 0:
+            return None
+        raw, target = model(**self._inputs)[self._valid], self._target[self._valid]
+        accuracy = (raw.argmax(-1) == target).double().mean()
+        return float(accuracy), -float(F.cross_entropy(raw, target))
+
+
+def _as_nodes(mask: Any, num_nodes: int, name: str, y: Tensor) -> Tensor:
+    """The labelled nodes of a mask or of a list of node numbers; none for None."""
+    nodes = torch.as_tensor(np.asarray([] if mask is None else mask))
+    if nodes.dtype == torch.bool:
+        if nodes.shape != (num_nodes,):
+            raise InputError(f"{name} must have shape [{num_nodes}], got {list(nodes.shape)}")
+        nodes = nodes.nonzero().squeeze(-1)
+    nodes = nodes.long()
+    if nodes.dim() != 1 or (len(nodes) and (int(nodes.min()) < 0 or int(nodes.max()) >= num_nodes)):
+        raise InputError(f"{name} must be bool of shape [{num_nodes}] or node numbers below {num_nodes}")
+    return nodes[y[nodes] >= 0]

@@ -1,0 +1,75 @@
+"""A trained estimator on disk: `config.json` and `model.safetensors`. Nothing in them is code, and nothing is unpickled."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import safetensors
+import safetensors.torch
+from torch import nn
+
+import graphattn
+from graphattn.cache import write_atomically
+from graphattn.errors import InputError
+
+FORMAT = 1
+CONFIG_FILE = "config.json"
+WEIGHTS_FILE = "model.safetensors"
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Writes JSON whole or not at all."""
+    write_atomically(path, (json.dumps(content, indent=2, ensure_ascii=False) + "\n").encode())
+
+
+def save_model(folder: Path, config: dict[str, Any], model: nn.Module) -> None:
+    """Writes both files; the config gets the format's and the library's version."""
+    folder.mkdir(parents=True, exist_ok=True)
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
+    write_atomically(folder / WEIGHTS_FILE, safetensors.torch.save(tensors))
+    write_json(folder / CONFIG_FILE, {"format": FORMAT, "graphattn": graphattn.__version__, **config})
+
+
+def load_config(folder: Path) -> dict[str, Any]:
+    """Reads and checks the config of a trained estimator.
+
+    Raises:
+        InputError: naming the file and what is wrong with it.
+    """
+    path = folder / CONFIG_FILE
+    if not folder.is_dir():
+        raise InputError(f"{folder} is not a folder; expected the output folder of graphattn train")
+    if not path.is_file():
+        raise InputError(f"{folder} has no {CONFIG_FILE}: it is not a finished run of graphattn train")
+    try:
+        config = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise InputError(f"{path} is not valid JSON ({error}); the run is damaged") from None
+    if not isinstance(config, dict) or "estimator" not in config or "format" not in config:
+        raise InputError(f"{path} is not the config of a graphattn run: it has no 'format' and 'estimator'")
+    if config["format"] != FORMAT:
+        raise InputError(f"{path} has format {config['format']!r}; this version of graphattn reads format {FORMAT}")
+    return config
+
+
+def load_weights(folder: Path, model: nn.Module) -> None:
+    """Fills `model` with the weights of a trained estimator.
+
+    Raises:
+        InputError: naming the file and what is wrong with it.
+    """
+    path = folder / WEIGHTS_FILE
+    try:
+        tensors = safetensors.torch.load(path.read_bytes())
+    except FileNotFoundError:
+        raise InputError(f"{folder} has no {WEIGHTS_FILE}: the run is damaged") from None
+    except (safetensors.SafetensorError, OSError) as error:
+        raise InputError(f"{path} cannot be read ({error}); the run is damaged") from None
+    expected = model.state_dict()
+    wrong = [name for name in expected if name not in tensors or tensors[name].shape != expected[name].shape]
+    if wrong or len(tensors) != len(expected):
+        first = wrong[0] if wrong else "there are others too"
+        raise InputError(f"{path} does not hold the weights that {CONFIG_FILE} describes; the first that differs: {first}")
+    model.load_state_dict(tensors)

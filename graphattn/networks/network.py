@@ -1,0 +1,163 @@
+"""A network as one graph: nodes with names, edges, features and labels; and the way there from NetworkX."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+import torch
+from torch_geometric.data import Data
+from torch_geometric.utils import coalesce, to_undirected
+
+from graphattn.errors import InputError
+from graphattn.networks.features import FeatureEncoding, Features, fit_columns
+from graphattn.tables import numbers
+
+if TYPE_CHECKING:
+    import networkx as nx
+
+
+@dataclass(frozen=True)
+class Network:
+    """A network, ready for attention.
+
+    Attributes:
+        data: The graph. `edge_index`, int64, [2, edges], sorted by source, each edge once; `num_nodes`; `x`, a sparse
+            CSR tensor, float32, [nodes, features], absent without features; `y`, int64, [nodes], −1 where a node is
+            unlabelled, and `class_names`, list of str, both absent without labels.
+        ids: The name of each node, in the order of the rows of `x` and `y`.
+        encoding: How `x` was made; give it to the next network to get the same columns.
+        report: "nodes"; "edges" (distinct edges; without direction, distinct pairs); and, where not zero, what was odd:
+            "self_loops", "duplicate_edges" (those that repeat an edge), "unknown_edges", "isolated" (nodes with no edge
+            to another node), "unlabelled" (no label given), "unknown_labels" (not in `class_names`), and the counts of
+            `FeatureEncoding.encode`.
+    """
+
+    data: Data
+    ids: list[str]
+    encoding: FeatureEncoding
+    report: dict[str, int]
+
+
+def build_network(
+    ids: list[str],
+    edges: np.ndarray,
+    *,
+    directed: bool,
+    features: Features | None,
+    encoding: FeatureEncoding,
+    labels: Sequence[str] | None,
+    class_names: Sequence[str] | None,
+    unknown_edges: int = 0,
+) -> Network:
+    """Puts the parts of a network together.
+
+    Args:
+        ids: The name of each node, [nodes].
+        edges: Rows of nodes, source above target, int64, [2, edges]; may repeat.
+        directed: Whether edges keep their direction; otherwise each stands both ways.
+        features: What `encoding` encodes.
+        encoding: How features become columns.
+        labels: The label of each node, empty where it has none, [nodes]; None for a network without labels.
+        class_names: The classes in order; by default those that occur, sorted, numbers by value.
+        unknown_edges: How many edges were left out, for the report.
+    """
+    edge_index = torch.from_numpy(edges)
+    edge_index = coalesce(edge_index, num_nodes=len(ids)) if directed else to_undirected(edge_index, num_nodes=len(ids))
+    loops = edge_index[0] == edge_index[1]
+    self_loops = int(loops.sum())
+    distinct = edge_index.size(1) if directed else (edge_index.size(1) + self_loops) // 2
+    data = Data(edge_index=edge_index, num_nodes=len(ids))
+    x, oddities = encoding.encode(features, ids)
+    if x is not None:
+        data.x = x
+    if labels is not None:
+        data.y, data.class_names, label_oddities = _encode_labels(labels, class_names)
+        oddities |= label_oddities
+    oddities |= {
+        "self_loops": self_loops,
+        "duplicate_edges": edges.shape[1] - distinct,
+        "unknown_edges": unknown_edges,
+        "isolated": len(ids) - len(edge_index[:, ~loops].unique()),
+    }
+    report = {"nodes": len(ids), "edges": distinct} | {reason: count for reason, count in oddities.items() if count}
+    return Network(data, ids, encoding, report)
+
+
+def from_networkx(
+    graph: nx.Graph,
+    *,
+    label: str | None = None,
+    features: Sequence[str] = (),
+    encoding: FeatureEncoding | None = None,
+    class_names: Sequence[str] | None = None,
+) -> Network:
+    """Turns a NetworkX graph into a network.
+
+    Directed graphs keep their edges' direction; of parallel edges one is kept; edge attributes are ignored.
+
+    Args:
+        graph: Any of NetworkX's four kinds of graph. Its nodes' ids are `str(node)`, in the graph's order.
+        label: The node attribute that holds the label; a node without it, or with None or NaN, is unlabelled.
+        features: Node attributes to use as features, numbers or text; they may be missing on some nodes.
+        encoding: The encoding of the network that a model was trained on; by default it is fitted on `features`.
+        class_names: The classes in order; by default those that occur, sorted, numbers by value.
+
+    Raises:
+        InputError: if the graph has no nodes, two nodes are the same as text, or no node has an attribute that is named.
+    """
+    rows = {node: i for i, node in enumerate(graph)}
+    ids = [str(node) for node in rows]
+    if not ids:
+        raise InputError("graph has no nodes; expected at least one")
+    if len(set(ids)) != len(ids):
+        twice = pd.Series(ids)[pd.Series(ids).duplicated()].unique()[:5]
+        raise InputError(f"graph has different nodes that are the same as text: {', '.join(map(repr, twice))}")
+    names = list(features) if encoding is None else [column.name for column in encoding.columns]
+    if encoding is not None and encoding.kind == "ids":
+        raise InputError("encoding was fitted on lists of feature ids; from_networkx encodes node attributes")
+    if encoding is not None and features and list(features) != names:
+        raise InputError(f"features are {list(features)}; the encoding was fitted on {names}")
+    table = pd.DataFrame({name: _attribute(graph, name) for name in names}, dtype=str) if names else None
+    if encoding is None:
+        encoding = FeatureEncoding() if table is None else fit_columns(table, names)
+    edges = np.array([[rows[source], rows[target]] for source, target in graph.edges()], dtype=np.int64)
+    return build_network(
+        ids,
+        np.ascontiguousarray(edges.reshape(-1, 2).T),
+        directed=graph.is_directed(),
+        features=table,
+        encoding=encoding,
+        labels=None if label is None else _attribute(graph, label),
+        class_names=class_names,
+    )
+
+
+def _attribute(graph: nx.Graph, name: str) -> list[str]:
+    """Gives an attribute of every node as text, empty where it is missing."""
+    values: list[Any] = [attributes.get(name) for _, attributes in graph.nodes(data=True)]
+    if all(value is None for value in values):
+        there = sorted({str(key) for _, attributes in graph.nodes(data=True) for key in attributes})
+        raise InputError(f"no node of graph has the attribute '{name}'; its attributes are: {', '.join(there)}")
+    # NaN is the one value that differs from itself.
+    return ["" if value is None or value != value else str(value) for value in values]
+
+
+def _encode_labels(labels: Sequence[str], class_names: Sequence[str] | None) -> tuple[torch.Tensor, list[str], dict[str, int]]:
+    given = pd.Series(labels, dtype=str).str.strip()
+    labelled = (given != "").to_numpy()
+    names = _sort_classes(given[labelled].unique().tolist()) if class_names is None else list(class_names)
+    y = pd.Index(names, dtype=str).get_indexer(pd.Index(given)).astype(np.int64)
+    oddities = {"unlabelled": int((~labelled).sum()), "unknown_labels": int((labelled & (y < 0)).sum())}
+    return torch.from_numpy(y), names, oddities
+
+
+def _sort_classes(names: Sequence[str]) -> list[str]:
+    """Sorts class names: by value where all are numbers, otherwise as text."""
+    values, unusable = numbers(pd.Series(names, dtype=str))
+    if unusable:
+        return sorted(names)
+    return [name for _, name in sorted(zip(values.tolist(), names, strict=True))]

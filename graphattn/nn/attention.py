@@ -1,0 +1,254 @@
+"""Self-attention layers: projections around `graphattn.ops.attention`."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from graphattn.errors import InputError
+from graphattn.ops import (
+    NORMALISERS,
+    Additive,
+    AdjacencyMask,
+    BlockDiagonalMask,
+    Dot,
+    EdgeFeatures,
+    Mask,
+    Score,
+    Static,
+    attention,
+)
+
+SCORES = ("dot", "additive", "static")
+
+
+class _SelfAttention(nn.Module):
+    """What the two layers share: the maps W_q, W_k, W_v, the vector of the score, and the map W_o that mixes the heads."""
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        heads: int,
+        score: str,
+        normaliser: str,
+        bias: bool,
+        out_proj: bool,
+        dropout: float,
+    ) -> None:
+        super().__init__()
+        if heads < 1 or out_channels % heads:
+            raise InputError(f"out_channels must be a multiple of heads, got out_channels={out_channels}, heads={heads}")
+        if score not in SCORES:
+            raise InputError(f"score must be one of {', '.join(SCORES)}, got {score!r}")
+        if normaliser not in NORMALISERS:
+            raise InputError(f"normaliser must be one of {', '.join(NORMALISERS)}, got {normaliser!r}")
+        if not 0.0 <= dropout < 1.0:
+            raise InputError(f"dropout must lie in [0, 1), got {dropout}")
+        self.in_channels, self.out_channels, self.heads = in_channels, out_channels, heads
+        self.score, self.normaliser, self.dropout = score, normaliser, dropout
+        channels = out_channels // heads
+        self.lin_query = nn.Linear(in_channels, out_channels, bias)
+        self.lin_key = nn.Linear(in_channels, out_channels, bias)
+        self.lin_value = nn.Linear(in_channels, out_channels, bias)
+        self.lin_out = nn.Linear(out_channels, out_channels, bias) if out_proj else None
+        vectors = {"dot": None, "additive": (heads, channels), "static": (2, heads, channels)}[score]
+        self.att = None if vectors is None else nn.Parameter(torch.empty(vectors))
+
+    def reset_parameters(self) -> None:
+        """Draws all weights anew: Glorot-uniform maps, zero biases."""
+        for module in self.children():
+            if isinstance(module, nn.Linear):
+                nn.init.xavier_uniform_(module.weight)
+                if module.bias is not None:
+                    nn.init.zeros_(module.bias)
+        if self.att is not None:
+            nn.init.xavier_uniform_(self.att)
+
+    def _attend(
+        self,
+        x: Tensor,
+        mask: Mask,
+        bias: Tensor | None,
+        edge_weight: Tensor | None,
+        edge_attr: Tensor | None,
+        return_attention: bool,
+    ) -> Tensor | tuple[Tensor, Tensor]:
+        query, key, value = (
+            project(x).unflatten(-1, (self.heads, -1)) for project in (self.lin_query, self.lin_key, self.lin_value)
+        )
+        features = None
+        if edge_attr is not None and edge_weight is not None:
+            weight = edge_weight.unflatten(0, (self.heads, -1))
+            features = EdgeFeatures(edge_attr, key_weight=weight, value_weight=weight)
+        score: Score = Dot()
+        if self.att is not None:
+            score = Additive(self.att) if self.score == "additive" else Static(self.att)
+        result = attention(
+            query,
+            key,
+            value,
+            mask,
+            score=score,
+            normaliser=self.normaliser,
+            bias=bias,
+            edge_attr=features,
+            dropout=self.dropout if self.training else 0.0,
+            return_attention=return_attention,
+        )
+        out, weights = result if isinstance(result, tuple) else (result, None)
+        out = out.flatten(1)
+        if self.lin_out is not None:
+            out = self.lin_out(out)
+        return out if weights is None else (out, weights)
+
+    def extra_repr(self) -> str:
+        return (
+            f"{self.in_channels}, {self.out_channels}, heads={self.heads}, score={self.score!r}, "
+            f"normaliser={self.normaliser!r}, dropout={self.dropout}"
+        )
+
+
+class MaskedSelfAttention(_SelfAttention):
+    r"""Multi-head self-attention of nodes to their in-neighbours.
+
+    .. math::
+        o_i = W_o \Big\Vert_{h} \sum_{j \in N(i)} \alpha^h_{ij} \, (W_v x_j + W_e e_{ij}), \qquad
+        \alpha^h_{i\cdot} = \mathrm{normalise}_{j} \; \mathrm{score}(W_q x_i, \; W_k x_j + W_e e_{ij})
+
+    A node without in-neighbours gets zero from the attention, then the bias of W_o. With `heads=1, bias=False,
+    out_proj=False` and the dot-product score the layer has three parameter matrices: W_q, W_k, W_v.
+
+    Sources: Vaswani et al., "Attention is all you need" (2017) for "dot"; Brody et al., "How attentive are graph attention
+    networks?" (2022) for "additive"; Veličković et al., "Graph attention networks" (2018) for "static".
+
+    Args:
+        in_channels: channels of the input vectors.
+        out_channels: total width of the output; each head has out_channels / heads channels.
+        heads: number of heads.
+        score: "dot", "additive" or "static".
+        normaliser: "softmax", "sigmoid", "relu", "sparsemax" or "entmax15".
+        edge_dim: channels of the edge features, if there are any.
+        add_self_loops: adds one self-loop a node, after the other edges, with zero edge features.
+        bias: whether the linear maps have biases.
+        out_proj: whether W_o mixes the heads; without it their outputs are concatenated.
+        dropout: probability of dropping an attention weight in training.
+
+    Shapes:
+        x [nodes, in_channels] → [nodes, out_channels].
+
+    Raises:
+        InputError: on options or tensors that do not fit.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        heads: int = 1,
+        *,
+        score: str = "dot",
+        normaliser: str = "softmax",
+        edge_dim: int | None = None,
+        add_self_loops: bool = False,
+        bias: bool = True,
+        out_proj: bool = True,
+        dropout: float = 0.0,
+    ) -> None:
+        super().__init__(in_channels, out_channels, heads, score, normaliser, bias, out_proj, dropout)
+        self.edge_dim, self.add_self_loops = edge_dim, add_self_loops
+        self.lin_edge = None if edge_dim is None else nn.Linear(edge_dim, out_channels, bias=False)
+        self.reset_parameters()
+
+    def forward(
+        self,
+        x: Tensor,
+        edge_index: Tensor | AdjacencyMask,
+        edge_attr: Tensor | None = None,
+        *,
+        return_attention: bool = False,
+    ) -> Tensor | tuple[Tensor, Tensor]:
+        """Attends along the edges.
+
+        Args:
+            x: node vectors, [nodes, in_channels].
+            edge_index: [2, edges] with sources in row 0 and targets in row 1, a torch_geometric `EdgeIndex`, a sparse
+                adjacency matrix [targets, sources], or a prepared `AdjacencyMask`.
+            edge_attr: edge features, [edges, edge_dim]; needed where the layer has an `edge_dim`.
+            return_attention: also return the weights before dropout, [edges, heads], in the caller's order with added
+                self-loops after them.
+        """
+        mask = edge_index if isinstance(edge_index, AdjacencyMask) else AdjacencyMask.from_edge_index(edge_index, x.shape[0])
+        if (self.edge_dim is None) != (edge_attr is None):
+            expected = "None, as edge_dim is None" if self.edge_dim is None else f"[edges, {self.edge_dim}]"
+            given = "None" if edge_attr is None else f"{list(edge_attr.shape)}"
+            raise InputError(f"edge_attr must be {expected}, got {given}")
+        if edge_attr is not None and edge_attr.shape != (mask.num_edges, self.edge_dim):
+            raise InputError(f"edge_attr must have shape [{mask.num_edges}, {self.edge_dim}], got {list(edge_attr.shape)}")
+        if self.add_self_loops:
+            mask = mask.with_self_loops()
+            if edge_attr is not None:
+                edge_attr = torch.cat([edge_attr, edge_attr.new_zeros(x.shape[0], edge_attr.shape[1])])
+        weight = None if self.lin_edge is None else self.lin_edge.weight
+        return self._attend(x, mask, None, weight, edge_attr, return_attention)
+
+
+class FullSelfAttention(_SelfAttention):
+    r"""Multi-head self-attention of every node to all nodes of its graph, itself included.
+
+    .. math::
+        o_i = W_o \Big\Vert_{h} \sum_{j \in G(i)} \alpha^h_{ij} \, W_v x_j, \qquad
+        \alpha^h_{i\cdot} = \mathrm{normalise}_{j} \big( \mathrm{score}(W_q x_i, W_k x_j) + b^h_{ij} \big)
+
+    It works on each graph's own block: a graph's output does not depend on what it is batched with, and nothing is padded.
+    The dot product under softmax goes through torch's scaled-dot-product attention, which never holds the score matrix of a
+    large graph; the other forms do, and are refused where it would not fit in memory.
+
+    Args:
+        in_channels, out_channels, heads, score, normaliser, bias, out_proj, dropout: as in `MaskedSelfAttention`.
+
+    Shapes:
+        x [nodes, in_channels] → [nodes, out_channels].
+
+    Raises:
+        InputError: on options or tensors that do not fit, or scores that would not fit in memory.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        heads: int = 1,
+        *,
+        score: str = "dot",
+        normaliser: str = "softmax",
+        bias: bool = True,
+        out_proj: bool = True,
+        dropout: float = 0.0,
+    ) -> None:
+        super().__init__(in_channels, out_channels, heads, score, normaliser, bias, out_proj, dropout)
+        self.reset_parameters()
+
+    def forward(
+        self,
+        x: Tensor,
+        batch: Tensor | BlockDiagonalMask | None = None,
+        *,
+        pair_bias: Tensor | None = None,
+        return_attention: bool = False,
+    ) -> Tensor | tuple[Tensor, Tensor]:
+        """Attends inside each graph.
+
+        Args:
+            x: node vectors, [nodes, in_channels].
+            batch: graph number of each node, [nodes], sorted or not; a prepared `BlockDiagonalMask`; None for one graph.
+            pair_bias: added to the scores, flat: [Σ nodes², heads], see `BlockDiagonalMask`.
+            return_attention: also return the weights before dropout, flat like `pair_bias`.
+        """
+        if batch is None:
+            mask = BlockDiagonalMask.single(x.shape[0], x.device)
+        elif isinstance(batch, BlockDiagonalMask):
+            mask = batch
+        else:
+            mask = BlockDiagonalMask.from_batch(batch)
+        return self._attend(x, mask, pair_bias, None, None, return_attention)

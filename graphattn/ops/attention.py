@@ -1,0 +1,169 @@
+"""The one public function of the library's core."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from graphattn.errors import InputError
+from graphattn.ops.block import block_attention
+from graphattn.ops.mask import AdjacencyMask, BlockDiagonalMask, Mask
+from graphattn.ops.normaliser import NORMALISERS
+from graphattn.ops.reference import EdgeFeatures, attention_reference
+from graphattn.ops.score import Additive, Dot, Score, Static
+
+
+def attention(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    mask: Mask,
+    *,
+    score: str | Score = "dot",
+    normaliser: str = "softmax",
+    bias: Tensor | None = None,
+    edge_attr: EdgeFeatures | None = None,
+    dropout: float = 0.0,
+    seed: int | Tensor | None = None,
+    return_attention: bool = False,
+) -> Tensor | tuple[Tensor, Tensor]:
+    r"""Attention of nodes to the nodes that a mask allows.
+
+    .. math::
+        o_i = \sum_{j \in M(i)} \alpha_{ij} \, v_{ij}, \qquad
+        \alpha_{i\cdot} = \mathrm{normalise}_{j \in M(i)} \big( \mathrm{score}(q_i, k_{ij}) + b_{ij} \big)
+
+    A node with nothing to attend to gets zero. Half-precision inputs are computed in float32; under autocast the inputs are
+    cast to the autocast dtype, which is then the dtype of the output.
+
+    Args:
+        query: [targets, heads, channels].
+        key: [sources, heads, channels].
+        value: [sources, heads, value channels].
+        mask: an `AdjacencyMask`, or a `BlockDiagonalMask` for full attention inside each graph.
+        score: "dot" or `Dot()`, `Additive(weight)`, `Static(weight)`.
+        normaliser: "softmax", "sigmoid", "relu", "sparsemax" or "entmax15".
+        bias: added to the scores, [edges, heads] in the order of the mask's edges; on a block mask [pairs, heads], flat.
+        edge_attr: `EdgeFeatures(attr, key_weight, value_weight)`; adjacency masks only.
+        dropout: probability of dropping a weight, in [0, 1). The caller decides about training or not.
+        seed: makes dropout repeatable (Philox4x32-10, see `graphattn.ops.philox`); default: drawn from torch's generator.
+        return_attention: also return the weights before dropout, [edges, heads] in the caller's order (pairs: flat), in
+            float32 at least.
+
+    Returns:
+        [targets, heads, value channels]; with `return_attention=True` the pair (output, weights).
+
+    Raises:
+        InputError: on shapes that do not fit, an unknown name, or full attention that would not fit in memory.
+    """
+    spec = _as_score(score)
+    _check(query, key, value, mask, spec, normaliser, bias, edge_attr, dropout)
+    query, key, value = (_to_autocast(tensor) for tensor in (query, key, value))
+    dtype = value.dtype
+    compute = torch.promote_types(dtype, torch.float32)
+    if dropout and not isinstance(seed, Tensor):
+        drawn = torch.randint(2**63 - 1, (), device=query.device) if seed is None else torch.tensor(seed)
+        seed = drawn.to(query.device)
+    seed_tensor = seed if isinstance(seed, Tensor) else None
+
+    # The dtype is settled above; inside, autocast must not lower it again.
+    with torch.autocast(query.device.type, enabled=False):
+        q, k, v = (tensor.to(compute) for tensor in (query, key, value))
+        spec = _score_to(spec, compute)
+        bias = None if bias is None else bias.to(compute)
+        weights: Tensor | None
+        if isinstance(mask, AdjacencyMask):
+            if edge_attr is not None:
+                edge_attr = EdgeFeatures(*(None if part is None else part.to(compute) for part in edge_attr))  # type: ignore[arg-type]
+            out, weights = attention_reference(q, k, v, mask, spec, normaliser, bias, edge_attr, dropout, seed_tensor)
+        else:
+            out, weights = block_attention(
+                q, k, v, mask, spec, normaliser, bias, dropout, seed_tensor, need_weights=return_attention
+            )
+    out = out.to(dtype)
+    return (out, weights) if return_attention and weights is not None else out
+
+
+def _as_score(score: str | Score) -> Score:
+    if isinstance(score, (Dot, Additive, Static)):
+        return score
+    if score == "dot":
+        return Dot()
+    if score in ("additive", "static"):
+        kind = score.capitalize()
+        raise InputError(f"score={score!r} has a weight vector: pass graphattn.ops.{kind}(weight) instead of the name")
+    raise InputError(f"score must be 'dot', Additive(weight) or Static(weight), got {score!r}")
+
+
+def _score_to(score: Score, dtype: torch.dtype) -> Score:
+    if isinstance(score, Additive):
+        return Additive(score.weight.to(dtype), score.activation, score.negative_slope)
+    if isinstance(score, Static):
+        return Static(score.weight.to(dtype), score.negative_slope)
+    return score
+
+
+def _to_autocast(tensor: Tensor) -> Tensor:
+    device = tensor.device.type
+    if torch.is_autocast_enabled(device) and tensor.dtype != torch.float64:
+        return tensor.to(torch.get_autocast_dtype(device))
+    return tensor
+
+
+def _check(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    mask: Mask,
+    score: Score,
+    normaliser: str,
+    bias: Tensor | None,
+    edge_attr: EdgeFeatures | None,
+    dropout: float,
+) -> None:
+    """Raises where the arguments do not fit together; looks at shapes and types only, never at values."""
+    for name, tensor in (("query", query), ("key", key), ("value", value)):
+        if tensor.dim() != 3 or not tensor.is_floating_point():
+            raise InputError(
+                f"{name} must be floats of shape [nodes, heads, channels], got {tensor.dtype} {list(tensor.shape)}"
+            )
+    if not isinstance(mask, (AdjacencyMask, BlockDiagonalMask)):
+        raise InputError(f"mask must be an AdjacencyMask or a BlockDiagonalMask, got {type(mask).__name__}")
+    sources, targets = mask.num_sources, mask.num_targets
+    heads, channels = query.shape[1:]
+    if query.shape[0] != targets:
+        raise InputError(f"query must have a row for each of the mask's {targets} targets, got {query.shape[0]}")
+    if key.shape != (sources, heads, channels):
+        raise InputError(f"key must have shape {[sources, heads, channels]}, got {list(key.shape)}")
+    if value.shape[:2] != (sources, heads):
+        raise InputError(f"value must have shape {[sources, heads]} and any channels, got {list(value.shape)}")
+    if normaliser not in NORMALISERS:
+        raise InputError(f"normaliser must be one of {', '.join(NORMALISERS)}, got {normaliser!r}")
+    if isinstance(score, Additive):
+        _check_shape("the weight of Additive", score.weight, (heads, channels))
+        if score.activation not in ("leaky_relu", "tanh"):
+            raise InputError(f"activation must be 'leaky_relu' or 'tanh', got {score.activation!r}")
+    if isinstance(score, Static):
+        _check_shape("the weight of Static", score.weight, (2, heads, channels))
+    if bias is not None:
+        if isinstance(mask, AdjacencyMask):
+            _check_shape("bias", bias, (mask.num_edges, heads))
+        elif not torch.compiler.is_compiling():
+            _check_shape("bias", bias, (mask.num_pairs, heads))
+    if edge_attr is not None:
+        if isinstance(mask, BlockDiagonalMask):
+            raise InputError("edge_attr needs an AdjacencyMask; on a BlockDiagonalMask pass a bias on pairs")
+        attr, key_weight, value_weight = edge_attr
+        if attr.dim() != 2 or attr.shape[0] != mask.num_edges:
+            raise InputError(f"edge_attr must have shape [{mask.num_edges} edges, edge channels], got {list(attr.shape)}")
+        if key_weight is not None:
+            _check_shape("key_weight", key_weight, (heads, channels, attr.shape[1]))
+        if value_weight is not None:
+            _check_shape("value_weight", value_weight, (heads, value.shape[2], attr.shape[1]))
+    if not 0.0 <= dropout < 1.0:
+        raise InputError(f"dropout must lie in [0, 1), got {dropout}")
+
+
+def _check_shape(name: str, tensor: Tensor, shape: tuple[int, ...]) -> None:
+    if tuple(tensor.shape) != shape:
+        raise InputError(f"{name} must have shape {list(shape)}, got {list(tensor.shape)}")

@@ -1,0 +1,232 @@
+"""Masks: who attends to whom. Dataclasses of tensors, so `.to(device)`, torch.compile and torch.export see through them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from graphattn.errors import InputError
+
+
+@dataclass(frozen=True, eq=False)
+class AdjacencyMask:
+    """The edges of a graph as an attention mask: target i attends to source j for every edge j → i.
+
+    Multi-edges count as edges; no self-loop is added unless asked for. Queries live on the `num_targets` target nodes,
+    keys and values on the `num_sources` source nodes (equal numbers for a plain graph, different ones for a bipartite one).
+
+    Args:
+        source: node j of each edge, int64, shape [edges].
+        target: node i of each edge, int64, shape [edges].
+        num_sources: number of source nodes.
+        num_targets: number of target nodes.
+    """
+
+    source: Tensor
+    target: Tensor
+    num_sources: int
+    num_targets: int
+
+    @classmethod
+    def from_edge_index(cls, edge_index: Tensor, num_nodes: int | tuple[int, int] | None = None) -> AdjacencyMask:
+        """Makes the mask of an edge list or of a sparse adjacency matrix.
+
+        Args:
+            edge_index: a [2, edges] integer tensor (or torch_geometric `EdgeIndex`) with sources in row 0 and targets in
+                row 1; or a sparse tensor A (COO, CSR or CSC layout) of shape [targets, sources], read as PyG reads it:
+                target i attends to source j where A[i, j] is stored. Stored values are not read.
+            num_nodes: number of nodes, or (sources, targets) of a bipartite graph. Default: a sparse matrix's own shape;
+                for an edge list, one more than the largest index.
+
+        Raises:
+            InputError: on a wrong shape or type, or an index outside [0, num_nodes).
+        """
+        if not isinstance(edge_index, Tensor):
+            raise InputError(f"edge_index must be a tensor of shape [2, edges], got {type(edge_index).__name__}")
+        if edge_index.layout != torch.strided:
+            target, source = _stored_indices(edge_index)
+            shape: int | tuple[int, int] | None = (edge_index.shape[1], edge_index.shape[0])
+            if num_nodes is not None and _pair(num_nodes) != shape:
+                raise InputError(
+                    f"num_nodes must match the sparse adjacency of shape {tuple(edge_index.shape)}, got {num_nodes}"
+                )
+        else:
+            if type(edge_index) is not Tensor and hasattr(edge_index, "as_tensor"):
+                edge_index = edge_index.as_tensor()
+            if edge_index.dim() != 2 or edge_index.shape[0] != 2:
+                raise InputError(f"edge_index must have shape [2, edges], got {list(edge_index.shape)}")
+            if edge_index.is_floating_point() or edge_index.is_complex() or edge_index.dtype == torch.bool:
+                raise InputError(f"edge_index must hold integers, got {edge_index.dtype}")
+            source, target = edge_index.long().unbind(0)
+            shape = num_nodes
+        if shape is None:
+            shape = int(edge_index.max()) + 1 if edge_index.numel() else 0
+        num_sources, num_targets = _pair(shape)
+        _check_range("edge_index[0]", source, num_sources)
+        _check_range("edge_index[1]", target, num_targets)
+        return cls(source, target, num_sources, num_targets)
+
+    @property
+    def num_edges(self) -> int:
+        return self.source.shape[0]
+
+    def with_self_loops(self) -> AdjacencyMask:
+        """The same mask with one self-loop a node after the other edges (also where a node has one already)."""
+        if self.num_sources != self.num_targets:
+            raise InputError(
+                f"self-loops need as many sources as targets, got {self.num_sources} sources and {self.num_targets} targets"
+            )
+        loop = torch.arange(self.num_targets, device=self.source.device)
+        return self | AdjacencyMask(loop, loop, self.num_sources, self.num_targets)
+
+    def __or__(self, other: AdjacencyMask) -> AdjacencyMask:
+        """The union: the edges of `self`, then those of `other`; duplicates are kept."""
+        if (self.num_sources, self.num_targets) != (other.num_sources, other.num_targets):
+            raise InputError(
+                f"a union needs masks over the same nodes, got {self.num_sources} → {self.num_targets} "
+                f"and {other.num_sources} → {other.num_targets}"
+            )
+        source = torch.cat([self.source, other.source])
+        target = torch.cat([self.target, other.target])
+        return AdjacencyMask(source, target, self.num_sources, self.num_targets)
+
+    def to(self, device: torch.device | str) -> AdjacencyMask:
+        """The same mask on another device."""
+        return AdjacencyMask(self.source.to(device), self.target.to(device), self.num_sources, self.num_targets)
+
+
+@dataclass(frozen=True, eq=False)
+class BlockDiagonalMask:
+    """Full attention inside each graph of a batch: every node attends to every node of its own graph, itself included.
+
+    Values on pairs (a bias, attention weights) are flat, shape [Σ_g n_g², heads]: block after block in the order of graph
+    numbers; in a block, row by row, a row for each target i with a column for each source j; nodes of a graph keep their
+    relative order.
+
+    Args:
+        ptr: where each graph begins among the nodes sorted by graph, int64, shape [graphs + 1].
+        order: the caller's node at each sorted position, int64, shape [nodes]; None where they are sorted already.
+        num_nodes: number of nodes.
+    """
+
+    ptr: Tensor
+    order: Tensor | None
+    num_nodes: int
+
+    @classmethod
+    def from_batch(cls, batch: Tensor, num_graphs: int | None = None) -> BlockDiagonalMask:
+        """Makes the mask of a PyG `batch` vector, sorted or not.
+
+        Args:
+            batch: the graph number of each node, integers, shape [nodes].
+            num_graphs: number of graphs; default: one more than the largest number.
+
+        Raises:
+            InputError: on a wrong shape or type, or a number outside [0, num_graphs).
+        """
+        if not isinstance(batch, Tensor) or batch.dim() != 1 or batch.is_floating_point() or batch.dtype == torch.bool:
+            given = f"{batch.dtype} {list(batch.shape)}" if isinstance(batch, Tensor) else type(batch).__name__
+            raise InputError(f"batch must be an integer tensor of shape [nodes], got {given}")
+        batch = batch.long()
+        num_nodes = batch.shape[0]
+        if torch.compiler.is_compiling():
+            # The number of graphs is data; the number of nodes bounds it, and empty graphs at the end cost nothing.
+            num_graphs = num_nodes if num_graphs is None else num_graphs
+            order: Tensor | None = torch.argsort(batch, stable=True)
+        else:
+            if num_graphs is None:
+                num_graphs = int(batch.max()) + 1 if num_nodes else 0
+            _check_range("batch", batch, num_graphs)
+            in_order = bool((batch[1:] >= batch[:-1]).all())
+            order = None if in_order else torch.argsort(batch, stable=True)
+        ptr = batch.new_zeros(num_graphs + 1)
+        ptr[1:] = batch.new_zeros(num_graphs).index_add_(0, batch, torch.ones_like(batch)).cumsum(0)
+        return cls(ptr, order, num_nodes)
+
+    @classmethod
+    def from_ptr(cls, ptr: Tensor) -> BlockDiagonalMask:
+        """Makes the mask of sorted graphs from their boundaries, as in `torch_geometric.data.Batch.ptr`."""
+        if ptr.dim() != 1 or ptr.is_floating_point() or ptr.numel() == 0 or int(ptr[0]) or bool((ptr.diff() < 0).any()):
+            raise InputError(f"ptr must be integers that start at 0 and never fall, shape [graphs + 1], got {ptr}")
+        return cls(ptr.long(), None, int(ptr[-1]))
+
+    @classmethod
+    def single(cls, num_nodes: int, device: torch.device | str | None = None) -> BlockDiagonalMask:
+        """The mask of one graph."""
+        ptr = torch.arange(2, device=device) * num_nodes
+        return cls(ptr, None, num_nodes)
+
+    @property
+    def num_sources(self) -> int:
+        return self.num_nodes
+
+    @property
+    def num_targets(self) -> int:
+        return self.num_nodes
+
+    @property
+    def num_pairs(self) -> int:
+        return int(self.ptr.diff().square().sum())
+
+    def pairs(self) -> AdjacencyMask:
+        """The same mask as a list of all its pairs, in the flat order."""
+        source, target = _block_pairs(self.ptr).unbind(0)
+        if self.order is not None:
+            source, target = self.order[source], self.order[target]
+        return AdjacencyMask(source, target, self.num_nodes, self.num_nodes)
+
+    def to(self, device: torch.device | str) -> BlockDiagonalMask:
+        """The same mask on another device."""
+        order = None if self.order is None else self.order.to(device)
+        return BlockDiagonalMask(self.ptr.to(device), order, self.num_nodes)
+
+
+Mask = AdjacencyMask | BlockDiagonalMask
+
+
+@torch.library.custom_op("graphattn::block_pairs", mutates_args=())
+def _block_pairs(ptr: Tensor) -> Tensor:
+    """Source and target of every pair inside a block, [2, pairs]: an operator, because their number is data to a tracer."""
+    sizes = ptr.diff()
+    start, size = (torch.repeat_interleave(values, sizes) for values in (ptr[:-1], sizes))
+    target = torch.repeat_interleave(torch.arange(start.shape[0], device=ptr.device), size)
+    row_start = size.cumsum(0) - size
+    source = torch.arange(target.shape[0], device=ptr.device) - row_start[target] + start[target]
+    return torch.stack([source, target])
+
+
+@_block_pairs.register_fake
+def _(ptr: Tensor) -> Tensor:
+    return ptr.new_empty((2, torch.library.get_ctx().new_dynamic_size()))
+
+
+def _pair(num_nodes: int | tuple[int, int]) -> tuple[int, int]:
+    return num_nodes if isinstance(num_nodes, tuple) else (num_nodes, num_nodes)
+
+
+def _stored_indices(adjacency: Tensor) -> tuple[Tensor, Tensor]:
+    """Row and column of every stored entry; an uncoalesced matrix keeps its multi-edges."""
+    if adjacency.dim() != 2:
+        raise InputError(f"a sparse adjacency must have two dimensions, got {adjacency.dim()}")
+    row, column = adjacency.to_sparse_coo()._indices().unbind(0)
+    return row, column
+
+
+def _check_range(name: str, index: Tensor, size: int) -> None:
+    """Raises when an index is outside [0, size); not while tracing, where values are unknown."""
+    if torch.compiler.is_compiling() or index.numel() == 0:
+        return
+    low, high = (int(bound) for bound in torch.aminmax(index))
+    if low < 0 or high >= size:
+        raise InputError(f"{name} must lie in [0, {size}), got values from {low} to {high}")
+
+
+def _register(mask: Any) -> None:
+    torch.export.register_dataclass(mask, serialized_type_name=f"graphattn.{mask.__name__}")
+
+
+_register(AdjacencyMask)
+_register(BlockDiagonalMask)

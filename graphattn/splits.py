@@ -1,0 +1,134 @@
+"""Which rows train, which choose and which judge: random parts, the text of `--split`, and split files."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from graphattn.errors import InputError
+
+PARTS = ("train", "valid", "test")
+DEFAULT_FRACTIONS = (0.8, 0.1, 0.1)
+
+Split = dict[str, npt.NDArray[np.int64]]
+"""`train`, `valid` and `test` → sorted row numbers, none in two parts."""
+
+
+def random_split(n: int, fractions: Sequence[float] = DEFAULT_FRACTIONS, seed: int = 0) -> Split:
+    """Put each of `n` rows into train, valid or test at random.
+
+    Args:
+        n: number of rows.
+        fractions: of train, valid and test; they sum to 1.
+        seed: another seed gives another split.
+
+    Raises:
+        InputError: bad fractions, or fewer rows than parts.
+    """
+    sizes = part_sizes(n, fractions)
+    order = np.random.default_rng(seed).permutation(n)
+    parts = np.split(order, np.cumsum(sizes)[:-1])
+    return {name: np.sort(part).astype(np.int64) for name, part in zip(PARTS, parts, strict=True)}
+
+
+def part_sizes(n: int, fractions: Sequence[float]) -> tuple[int, int, int]:
+    """How many of `n` rows train, valid and test get: the rounded fractions, at least 1 where the fraction is not 0.
+
+    Raises:
+        InputError: bad fractions, or fewer rows than parts.
+    """
+    fractions = check_fractions(fractions)
+    sizes = [max(1, round(fraction * n)) if fraction > 0 else 0 for fraction in fractions]
+    largest = fractions.index(max(fractions))
+    sizes[largest] += n - sum(sizes)  # what rounding left over
+    if sizes[largest] < 1:
+        text = "/".join(map(str, fractions))
+        raise InputError(f"{n} usable rows are too few for a {text} split; each part needs at least one")
+    return sizes[0], sizes[1], sizes[2]
+
+
+def check_fractions(fractions: Sequence[float]) -> tuple[float, float, float]:
+    """The fractions of train, valid and test as a tuple.
+
+    Raises:
+        InputError: they are not three, one is negative or not finite, or they do not sum to 1 (within 1e-6).
+    """
+    text = "/".join(map(str, fractions))
+    if len(fractions) != 3:
+        raise InputError(f"split {text!r} has {len(fractions)} fractions; train, valid and test make three")
+    if not all(math.isfinite(fraction) and fraction >= 0 for fraction in fractions):
+        raise InputError(f"split {text!r} has a fraction that is negative or not a number")
+    if abs(sum(fractions) - 1) > 1e-6:
+        raise InputError(f"the fractions of split {text!r} sum to {sum(fractions):g}, but must sum to 1")
+    return float(fractions[0]), float(fractions[1]), float(fractions[2])
+
+
+def parse_split(text: str) -> Literal["scaffold", "random"] | tuple[float, float, float] | Path:
+    """Read what a user wrote for `--split`: scaffold, random, three fractions such as 0.8/0.1/0.1, or a .json file.
+
+    Raises:
+        InputError: it is none of these, or the fractions are not.
+    """
+    text = text.strip()
+    if text == "scaffold":
+        return "scaffold"
+    if text == "random":
+        return "random"
+    if text.lower().endswith(".json"):
+        return Path(text)
+    try:
+        fractions = [float(part) for part in text.split("/")]
+    except ValueError:
+        message = f"split is {text!r}, but must be scaffold, random, fractions such as 0.8/0.1/0.1, or a .json file"
+        raise InputError(message) from None
+    return check_fractions(fractions)
+
+
+def read_split_file(path: Path | str, n_rows: int) -> Split:
+    """Read a JSON object with lists of row numbers, from 0, under train, valid and test; other keys are ignored.
+
+    A row may be in no part.
+
+    Args:
+        path: the file.
+        n_rows: number of rows of the table that it splits.
+
+    Raises:
+        InputError: the file is not there or no JSON, a part is missing, or its rows are not numbers below `n_rows`,
+            each in one place only.
+    """
+    try:
+        content = json.loads(Path(path).read_text(encoding="utf-8-sig"))
+    except OSError as error:
+        raise InputError(f"split file {path} cannot be read: {error.strerror}") from None
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"split file {path} is not valid JSON: {error}") from None
+    if not isinstance(content, dict):
+        raise InputError(f"split file {path} holds a JSON {type(content).__name__}, but must hold an object")
+
+    seen: dict[int, str] = {}
+    for part in PARTS:
+        if part not in content:
+            raise InputError(f"split file {path} has no {part!r}; it must have train, valid and test")
+        if not isinstance(content[part], list):
+            raise InputError(f"split file {path}: {part!r} must be a list of row numbers")
+        for row in content[part]:
+            if not isinstance(row, int) or isinstance(row, bool):
+                raise InputError(f"split file {path}: {part!r} holds {row!r}, which is not a row number")
+            if not 0 <= row < n_rows:
+                raise InputError(f"split file {path}: {part!r} holds row {row}, but the table has rows 0 to {n_rows - 1}")
+            if row in seen:
+                raise InputError(f"split file {path} has row {row} twice, in {seen[row]!r} and in {part!r}")
+            seen[row] = part
+    return {part: np.sort(np.array(content[part], dtype=np.int64)) for part in PARTS}
+
+
+def write_split_file(path: Path | str, split: Mapping[str, npt.NDArray[np.int64]]) -> None:
+    """Write a split so that `read_split_file` reads it."""
+    Path(path).write_text(json.dumps({part: split[part].tolist() for part in PARTS}) + "\n", encoding="utf-8")

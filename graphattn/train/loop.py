@@ -1,0 +1,214 @@
+"""One training loop for both jobs, on lightning-fabric."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from lightning_fabric import Fabric
+from torch import Tensor, nn
+
+from graphattn.errors import InputError
+from graphattn.train.checkpoint import load_checkpoint, save_checkpoint
+
+
+class Job(Protocol):
+    """What is trained. Batches and validation may differ from job to job; the loop does not."""
+
+    steps_per_epoch: int
+    score_name: str
+
+    def batches(self, epoch: int) -> Iterable[Any]:
+        """The training batches of an epoch, on the model's device; their order depends on the epoch number alone."""
+
+    def loss(self, model: nn.Module, batch: Any) -> Tensor:
+        """Mean loss of a batch."""
+
+    def validate(self, model: nn.Module) -> tuple[float, ...] | None:
+        """Scores of the validation part, the most important first and the larger the better; None where there is no part.
+
+        The first is `score_name` of `graphattn.train.metrics`, with a minus where smaller is better.
+        """
+
+
+@dataclass(frozen=True)
+class TrainOptions:
+    """How a model is trained: AdamW with linear warm-up, cosine decay to zero, clipped gradients and early stopping.
+
+    Args:
+        epochs: the largest number of epochs.
+        learning_rate: its peak, after the warm-up.
+        weight_decay: of AdamW; biases, norms and other vectors have none.
+        warmup: part of all steps in which the learning rate rises, in [0, 1).
+        patience: epochs without a better validation score after which training stops.
+        clip_norm: the largest norm of the gradient of all parameters together.
+        checkpoint_seconds: least time between two checkpoints.
+    """
+
+    epochs: int
+    learning_rate: float
+    weight_decay: float = 0.0
+    warmup: float = 0.05
+    patience: int = 50
+    clip_norm: float = 1.0
+    checkpoint_seconds: float = 5.0
+
+    def __post_init__(self) -> None:
+        if self.epochs < 1:
+            raise InputError(f"epochs must be at least 1, got {self.epochs}")
+        if not self.learning_rate > 0:
+            raise InputError(f"learning_rate must be positive, got {self.learning_rate}")
+
+    def rate(self, step: int, total: int) -> float:
+        """The learning rate of a step, counted from 0, of `total`."""
+        rising = max(1, round(self.warmup * total))
+        if step < rising:
+            return self.learning_rate * (step + 1) / rising
+        return self.learning_rate * 0.5 * (1 + math.cos(math.pi * (step - rising) / max(1, total - rising)))
+
+
+@dataclass
+class Progress:
+    """Where a run stands, after each epoch.
+
+    Args:
+        epoch: epochs done.
+        epochs: the largest number of epochs.
+        loss: mean training loss of the epoch.
+        score_name: which score is watched, e.g. "rmse".
+        score: that score of the validation part; None without one.
+        best: the best so far.
+        history: a row an epoch: epoch, loss, learning_rate, valid_<score_name>.
+    """
+
+    epoch: int
+    epochs: int
+    score_name: str
+    loss: float = math.nan
+    score: float | None = None
+    best: float | None = None
+    history: list[dict[str, float]] = field(default_factory=list)
+
+
+def fit(
+    model: nn.Module,
+    job: Job,
+    options: TrainOptions,
+    fabric: Fabric,
+    *,
+    checkpoint: Path | None = None,
+    report: Callable[[Progress], None] | None = None,
+) -> Progress:
+    """Trains `model` in place and leaves it with the weights of its best validation score (the last without validation).
+
+    With `checkpoint`, the state is written there while training, and a file that is there already is where it goes on: the
+    result is bitwise that of a run without a break, on the same machine.
+
+    Args:
+        model: on any device; moved to fabric's.
+        job: the batches, the loss and the validation.
+        options: how to train.
+        fabric: device and precision.
+        checkpoint: file to resume from and to write to.
+        report: called after every epoch.
+
+    Raises:
+        InputError: where the checkpoint cannot be read or belongs to another run.
+    """
+    optimizer = torch.optim.AdamW(_parameter_groups(model, options.weight_decay), lr=options.learning_rate)
+    wrapped, optimizer = fabric.setup(model, optimizer)
+    progress = Progress(0, options.epochs, job.score_name)
+    best_score: tuple[float, ...] | None = None
+    best_epoch = 0
+    best_weights: dict[str, Tensor] = {}
+    if checkpoint is not None and checkpoint.exists():
+        state = load_checkpoint(checkpoint)
+        _refuse_other_run(checkpoint, state, model, options)
+        model.load_state_dict(state["model"])
+        optimizer.load_state_dict(state["optimizer"])
+        torch.set_rng_state(state["random"])
+        if torch.cuda.is_available():
+            torch.cuda.set_rng_state_all(state["random_cuda"])
+        progress.epoch, progress.history = state["epoch"], state["history"]
+        best_score = None if state["best_score"] is None else tuple(state["best_score"])
+        best_epoch, best_weights = state["best_epoch"], state["best_weights"]
+
+    total = options.epochs * job.steps_per_epoch
+    step = progress.epoch * job.steps_per_epoch
+    saved_at = time.monotonic()
+    while progress.epoch < options.epochs and progress.epoch - best_epoch < options.patience:
+        wrapped.train()
+        losses = []
+        for batch in job.batches(progress.epoch):
+            for group in optimizer.param_groups:
+                group["lr"] = options.rate(step, total)
+            optimizer.zero_grad()
+            loss = job.loss(wrapped, batch)
+            fabric.backward(loss)
+            fabric.clip_gradients(wrapped, optimizer, max_norm=options.clip_norm, error_if_nonfinite=False)
+            optimizer.step()
+            losses.append(loss.detach())
+            step += 1
+        wrapped.eval()
+        with torch.no_grad():
+            score = job.validate(wrapped)
+        progress.epoch += 1
+        if score is None or best_score is None or score > best_score:
+            best_score, best_epoch = score, progress.epoch
+            best_weights = {} if score is None else {name: value.clone() for name, value in model.state_dict().items()}
+        progress.loss = float(torch.stack(losses).mean())
+        if not math.isfinite(progress.loss):
+            raise InputError(f"the training loss is {progress.loss} in epoch {progress.epoch}; a lower learning_rate helps")
+        row = {"epoch": progress.epoch, "loss": progress.loss, "learning_rate": options.rate(step - 1, total)}
+        if score is not None and best_score is not None:
+            progress.score, progress.best = abs(score[0]), abs(best_score[0])
+            row[f"valid_{job.score_name}"] = progress.score
+        progress.history.append(row)
+        if report is not None:
+            report(progress)
+        if checkpoint is not None and time.monotonic() - saved_at >= options.checkpoint_seconds:
+            state = {
+                "run": _identity(model, options),
+                "epoch": progress.epoch,
+                "model": model.state_dict(),
+                "optimizer": optimizer.state_dict(),
+                "random": torch.get_rng_state(),
+                "random_cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+                "history": progress.history,
+                "best_score": None if best_score is None else list(best_score),
+                "best_epoch": best_epoch,
+                "best_weights": best_weights,
+            }
+            save_checkpoint(checkpoint, state)
+            saved_at = time.monotonic()
+    if best_weights:
+        model.load_state_dict(best_weights)
+    model.eval()
+    return progress
+
+
+def _parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
+    parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    return [
+        {"params": [parameter for parameter in parameters if parameter.dim() > 1], "weight_decay": weight_decay},
+        {"params": [parameter for parameter in parameters if parameter.dim() <= 1], "weight_decay": 0.0},
+    ]
+
+
+def _identity(model: nn.Module, options: TrainOptions) -> dict[str, Any]:
+    """What must be the same in the run that goes on."""
+    shapes = {name: list(value.shape) for name, value in model.state_dict().items()}
+    fixed = {name: value for name, value in asdict(options).items() if name != "checkpoint_seconds"}
+    return {"options": fixed, "shapes": shapes}
+
+
+def _refuse_other_run(path: Path, state: dict[str, Any], model: nn.Module, options: TrainOptions) -> None:
+    if state.get("run") != _identity(model, options):
+        raise InputError(
+            f"{path} is the checkpoint of a run with other options; give the same options to resume it, or --overwrite"
+        )

@@ -1,0 +1,42 @@
+"""The scores that every run reports, in the target's own units."""
+
+from __future__ import annotations
+
+import warnings
+
+import numpy as np
+from sklearn import metrics
+
+Scores = dict[str, float]
+
+
+def regression_scores(truth: np.ndarray, prediction: np.ndarray) -> Scores:
+    """rmse, mae and r2 of predictions; r2 is NaN below two rows. Shapes [rows]."""
+    if len(truth) == 0:
+        return {}
+    return {
+        "rmse": float(metrics.root_mean_squared_error(truth, prediction)),
+        "mae": float(metrics.mean_absolute_error(truth, prediction)),
+        "r2": float(metrics.r2_score(truth, prediction)) if len(truth) > 1 else float("nan"),
+    }
+
+
+def classification_scores(truth: np.ndarray, probability: np.ndarray) -> Scores:
+    """accuracy and macro_f1 of the likeliest class; roc_auc where there are two classes and rows of both.
+
+    Args:
+        truth: class numbers, int, [rows].
+        probability: [rows, classes].
+    """
+    if len(truth) == 0:
+        return {}
+    likeliest = probability.argmax(1)
+    scores = {
+        "accuracy": float(metrics.accuracy_score(truth, likeliest)),
+        "macro_f1": float(metrics.f1_score(truth, likeliest, average="macro", zero_division=0)),
+    }
+    if probability.shape[1] == 2 and len(np.unique(truth)) == 2:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            scores["roc_auc"] = float(metrics.roc_auc_score(truth, probability[:, 1]))
+    return scores

@@ -1,0 +1,19 @@
+"""Fixtures that every test folder shares."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(scope="session")
+def real_data() -> Path:
+    """The folder of real data: `GRAPHATTN_DATA`, or `../shared/data` beside the checkout; skips where neither is."""
+    folder = Path(os.environ.get("GRAPHATTN_DATA") or ROOT.parent / "shared" / "data")
+    if not folder.is_dir():
+        pytest.skip(f"real data not found at {folder}; set GRAPHATTN_DATA to a folder that holds it")
+    return folder

@@ -1,0 +1,110 @@
+"""Law 6: attention weights come in the caller's edge order, before dropout, summing to one, from every layer and model."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from hypothesis import given
+from law_cases import (
+    ATTENTION_LAYER_CASES,
+    LAYER_CASES,
+    OP_CASES,
+    Graphs,
+    LayerCase,
+    LayerInputs,
+    OpCase,
+    assert_equal,
+    graphs,
+    law,
+    same_bits,
+)
+from torch import Tensor
+
+SUM_TO_ONE = ("softmax", "sparsemax", "entmax15")
+
+
+def targets(made: Graphs, stand_on: str) -> Tensor:
+    """The target of every weight: of edges in the caller's order, of self-loops after them, of pairs block after block."""
+    if stand_on == "pairs":
+        return torch.tensor([target for _, target in made.pairs("block")], dtype=torch.long)
+    loops = torch.arange(made.num_nodes if stand_on == "loops" else 0)
+    return torch.cat([made.edge_index[1], loops])
+
+
+def assert_rows_sum_to_one(weights: Tensor, target: Tensor, num_nodes: int) -> None:
+    sums = torch.zeros(num_nodes, weights.shape[1], dtype=weights.dtype).index_add(0, target, weights)
+    attends = target.bincount(minlength=num_nodes) > 0
+    assert_equal(sums, attends.unsqueeze(-1).expand_as(sums).to(weights.dtype))
+
+
+@pytest.mark.parametrize("case", OP_CASES, ids=str)
+@law
+@given(made=graphs())
+def test_op(case: OpCase, made: Graphs) -> None:
+    tensors, mask = case.of(made), made.mask(case.mask)
+    pairs = made.pairs(case.mask)
+    plain, (out, weights) = case(mask, tensors), case(mask, tensors, return_attention=True)
+    assert type(plain) is Tensor
+    assert_equal(out, plain)
+    assert weights.shape == (len(pairs), 2)
+    assert (weights >= 0).all()
+    if case.normaliser in SUM_TO_ONE:
+        assert_rows_sum_to_one(weights, torch.tensor([i for _, i in pairs], dtype=torch.long), made.num_nodes)
+    # In the caller's order: weighing the values by hand gives the output back.
+    if not case.edge_attr:
+        by_hand = torch.zeros_like(out)
+        for (source, target), weight in zip(pairs, weights, strict=True):
+            by_hand[target] += (weight.unsqueeze(-1) * tensors["value"][source]).detach()
+        assert_equal(out, by_hand)
+    dropped = case(mask, tensors, dropout=0.5, seed=1, return_attention=True)
+    assert same_bits([dropped[1]], [weights])
+
+
+@pytest.mark.parametrize("case", ATTENTION_LAYER_CASES, ids=str)
+@law
+@given(made=graphs())
+def test_layer(case: LayerCase, made: Graphs) -> None:
+    module, inputs = case.make(), LayerInputs.draw(made)
+    plain, (out, weights) = case(module, inputs), case(module, inputs, return_attention=True)
+    assert type(plain) is Tensor
+    assert_equal(out, plain)
+    weights = weights if isinstance(weights, list) else [weights]
+    assert len(weights) == len(case.weights)
+    relaxed = any(name in case.name for name in ("sigmoid", "relu"))
+    for of_layer, stand_on in zip(weights, case.weights, strict=True):
+        target = targets(made, stand_on)
+        assert of_layer.shape[0] == target.shape[0]
+        if not relaxed:
+            assert_rows_sum_to_one(of_layer, target, made.num_nodes)
+
+
+@pytest.mark.parametrize("case", ATTENTION_LAYER_CASES, ids=str)
+def test_weights_of_a_layer_are_those_before_dropout(case: LayerCase) -> None:
+    made = Graphs(torch.zeros(4, dtype=torch.long), torch.tensor([[0, 1, 2, 3, 0], [1, 1, 1, 2, 3]]), 1)
+    module, inputs = case.make(), LayerInputs.draw(made)
+    _, expected = case(module, inputs, return_attention=True)
+    module.train()
+    for part in module.modules():
+        # The sign flips of the Laplacian encoding are training's too.
+        if type(part).__name__ == "LaplacianEncoding":
+            part.eval()
+        if isinstance(getattr(part, "dropout", None), float):
+            part.dropout = 0.5
+    _, weights = case(module, inputs, return_attention=True)
+    expected, weights = (part[0] if isinstance(part, list) else part for part in (expected, weights))
+    assert same_bits([weights], [expected])
+
+
+@pytest.mark.parametrize("case", [case for case in LAYER_CASES if not case.weights], ids=str)
+def test_the_rest_return_plain_tensors(case: LayerCase) -> None:
+    made = Graphs(torch.tensor([0, 0, 1]), torch.tensor([[0], [1]]), 2)
+    assert type(case(case.make(), LayerInputs.draw(made))) is Tensor
+
+
+def test_added_self_loops_come_after_the_edges() -> None:
+    made = Graphs(torch.zeros(3, dtype=torch.long), torch.tensor([[2, 0, 1], [1, 1, 1]]), 1)
+    case = next(case for case in LAYER_CASES if case.name == "masked-loops")
+    _, weights = case(case.make(), LayerInputs.draw(made), return_attention=True)
+    assert weights.shape == (6, 2)
+    assert_equal(weights[[3, 5]], torch.ones(2, 2, dtype=torch.float64))  # nodes 0 and 2 attend to themselves alone
+    assert_equal(weights[[0, 1, 2, 4]].sum(0), torch.ones(2, dtype=torch.float64))

@@ -1,0 +1,92 @@
+"""Law 8: torch.compile without a graph break and with changing sizes; torch.export with changed sizes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from itertools import product
+from typing import Any
+
+import pytest
+import torch
+from law_cases import LAYER_CASES, Graphs, LayerCase, LayerInputs, OpCase, assert_equal, gradients
+from torch import Tensor, nn
+from torch.export import Dim
+
+from graphattn.ops import NORMALISERS
+
+SMALL = Graphs(torch.tensor([0, 1, 0, 1, 1]), torch.tensor([[0, 2, 2, 1, 3, 4], [2, 0, 0, 3, 3, 4]]), 2)
+LARGE = Graphs(
+    torch.tensor([0, 1, 0, 1, 1, 2, 2, 0]), torch.tensor([[0, 2, 2, 1, 3, 4, 5, 6, 7], [2, 0, 0, 3, 3, 4, 5, 5, 0]]), 3
+)
+OP_GRID = [
+    OpCase(mask, score, normaliser, bias=True, edge_attr=mask == "adjacency")
+    for mask, (score, normaliser) in product(
+        ("adjacency", "block"),
+        [*product(["dot"], NORMALISERS), ("additive", "softmax"), ("tanh", "entmax15"), ("static", "sigmoid")],
+    )
+]
+# Every layer and option; of the fifteen combinations of score and normaliser, each score and each normaliser.
+LAYER_GRID = [
+    case
+    for case in LAYER_CASES
+    if case.name.count("-") != 2
+    or not case.name.startswith(("masked", "full"))
+    or "-dot-" in case.name
+    or "loops" in case.name
+    or case.name.endswith("-softmax")
+]
+
+
+@pytest.fixture(autouse=True)
+def _fresh_compiler() -> Iterator[None]:
+    torch.compiler.reset()
+    yield
+    torch.compiler.reset()
+
+
+def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
+    return torch.compile(function, fullgraph=True, dynamic=True, backend="aot_eager")
+
+
+@pytest.mark.parametrize("case", OP_GRID, ids=str)
+def test_compile_op(case: OpCase) -> None:
+    function = compiled(lambda mask, tensors, attend: case(mask, tensors, return_attention=attend))
+    for made, attend in product((SMALL, LARGE), (False, True)):
+        tensors, mask = case.of(made), made.mask(case.mask)
+        out, expected = function(mask, tensors, attend), case(mask, tensors, return_attention=attend)
+        if attend:
+            assert_equal(out[1], expected[1])
+            out, expected = out[0], expected[0]
+        assert_equal(out, expected)
+        inputs = list(tensors.values())
+        for actual, reference in zip(gradients(out, inputs), gradients(expected, inputs), strict=True):
+            assert_equal(actual, reference)
+
+
+@pytest.mark.parametrize("case", LAYER_GRID, ids=str)
+def test_compile_layer(case: LayerCase) -> None:
+    module = case.make()
+    function = compiled(module)
+    for made in (SMALL, LARGE):
+        inputs = LayerInputs.draw(made)
+        x = inputs.x.requires_grad_()
+        inputs = replace(inputs, x=x)
+        out, expected = case.call(_standing_in(module, function), inputs), case(module, inputs)
+        assert_equal(out, expected)
+        wanted = [x, *module.parameters()]
+        for actual, reference in zip(gradients(out, wanted), gradients(expected, wanted), strict=True):
+            assert_equal(actual, reference)
+
+
+def _standing_in(module: nn.Module, function: Callable[..., Any]) -> Any:
+    """`function` with the attributes of the module that the calls of the cases read."""
+
+    class StandIn:
+        edge_dim = getattr(module, "edge_dim", None)
+        encodings = getattr(module, "encodings", None)
+
+        def __call__(self, *args: Any, **options: Any) -> Any:
+            return function(*args, **options)
+
+    return StandIn()
