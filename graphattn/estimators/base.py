@@ -32,10 +32,17 @@ class GraphEstimator(BaseEstimator):
         Raises:
             NotFittedError: before `fit`.
         """
+        save_model(Path(folder), self.config(), self.model_)
+
+    def config(self) -> dict[str, Any]:
+        """All that is needed to make the estimator again but its weights, as JSON.
+
+        Raises:
+            NotFittedError: before `fit`.
+        """
         self._check_fitted()
         params = {name: value for name, value in self.get_params().items() if name not in _OF_THE_MACHINE}
-        config = {"estimator": type(self).__name__, "params": params, "model": self.model_options_, **self._extra_config()}
-        save_model(Path(folder), config, self.model_)
+        return {"estimator": type(self).__name__, "params": params, "model": self.model_options_, **self._extra_config()}
 
     @classmethod
     def from_pretrained(cls, folder: str | Path, *, device: str = "auto") -> Self:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, cast
 
 import numpy as np
 import pandas as pd
@@ -22,7 +22,7 @@ from graphattn.estimators.base import GraphEstimator, pack_classes, seeded, unpa
 from graphattn.nn import GraphTransformer
 from graphattn.splits import random_split
 from graphattn.train import Progress, fit
-from graphattn.transforms import encoding_transform
+from graphattn.transforms import encoding_transform, flip_signs
 
 _PREDICT_BATCH = 256
 
@@ -373,6 +373,8 @@ class _MoleculeJob:
         order = torch.randperm(len(self._graphs), generator=generator)
         for rows in order.split(self._estimator.batch_size):
             batch = Batch.from_data_list([self._graphs[row] for row in rows.tolist()])
+            if "laplacian_pe" in batch:
+                batch.laplacian_pe = flip_signs(batch.laplacian_pe, batch.batch, generator)
             yield batch.to(self._device), self._targets[rows.to(self._device)]
 
     def loss(self, model: nn.Module, batch: tuple[Batch, Tensor]) -> Tensor:
@@ -388,7 +390,7 @@ class _MoleculeJob:
 
 def run_model(model: nn.Module, batch: Batch) -> Tensor:
     """The output of a graph transformer for a batch of graphs, whose encodings are attributes `<name>_pe`."""
-    encodings = {name: batch[f"{name}_pe"] for name in model.encodings}
+    encodings = {name: batch[f"{name}_pe"] for name in cast(nn.ModuleDict, model.encodings)}
     return model(batch.x, batch.edge_index, batch.edge_attr, batch.batch, encodings=encodings, batch_size=batch.num_graphs)
 
 

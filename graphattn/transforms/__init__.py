@@ -3,7 +3,7 @@
 from torch_geometric.transforms import BaseTransform, Compose
 
 from graphattn.transforms.degree import AddDegree
-from graphattn.transforms.laplacian import AddLaplacian
+from graphattn.transforms.laplacian import AddLaplacian, flip_signs
 from graphattn.transforms.random_walk import AddRandomWalk
 
 
@@ -18,4 +18,4 @@ ENCODING_TRANSFORMS = {
     "laplacian": AddLaplacian,
 }
 
-__all__ = ["ENCODING_TRANSFORMS", "AddDegree", "AddLaplacian", "AddRandomWalk", "encoding_transform"]
+__all__ = ["ENCODING_TRANSFORMS", "AddDegree", "AddLaplacian", "AddRandomWalk", "encoding_transform", "flip_signs"]

@@ -1,0 +1,192 @@
+from __future__ import annotations
+
+import copy
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from sklearn.base import clone
+from sklearn.exceptions import NotFittedError
+from sklearn.model_selection import cross_val_score
+
+from graphattn import InputError, MoleculeClassifier, MoleculeRegressor
+
+# Ten small molecules and their Wildman-Crippen logP.
+SMILES = ["CCO", "CCCC", "c1ccccc1", "CC(=O)O", "CCN", "CCCl", "c1ccncc1", "OCC(O)CO", "CCCCCCCC", "CC(C)=O"]
+LOGP = [-0.0014, 1.8064, 1.6866, 0.0909, -0.035, 1.2453, 1.0816, -1.6681, 3.3668, 0.5953]
+SMALL = {"channels": 16, "num_layers": 2, "heads": 2, "epochs": 3, "valid_fraction": 0.0, "dropout": 0.0}
+
+
+@pytest.fixture(scope="module")
+def fitted():
+    return MoleculeRegressor(**SMALL).fit(SMILES, LOGP)
+
+
+def test_ten_molecules_are_learnt_to_near_zero_error():
+    params = {**SMALL, "channels": 64, "epochs": 150, "batch_size": 10, "learning_rate": 3e-3}
+    model = MoleculeRegressor(**params).fit(SMILES, LOGP)
+    assert np.abs(model.predict(SMILES) - LOGP).max() < 0.05
+
+
+def test_ten_molecules_are_classified():
+    params = {**SMALL, "epochs": 80, "batch_size": 10, "learning_rate": 3e-3}
+    labels = ["greasy" if value > 1 else "watery" for value in LOGP]
+    model = MoleculeClassifier(**params).fit(SMILES, labels)
+    assert model.predict(SMILES).tolist() == labels
+    assert model.score(SMILES, labels) == 1.0
+    assert model.classes_.tolist() == ["greasy", "watery"]
+    np.testing.assert_allclose(model.predict_proba(SMILES).sum(axis=1), 1.0)
+
+
+def test_same_seed_same_model_bitwise(fitted):
+    again = MoleculeRegressor(**SMALL).fit(SMILES, LOGP)
+    other = MoleculeRegressor(**SMALL, seed=1).fit(SMILES, LOGP)
+    assert np.array_equal(fitted.predict(SMILES), again.predict(SMILES))
+    assert not np.allclose(fitted.predict(SMILES), other.predict(SMILES))
+
+
+def test_fit_leaves_the_random_numbers_of_the_caller_alone():
+    state = torch.get_rng_state()
+    MoleculeRegressor(**SMALL).fit(SMILES, LOGP)
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_a_prediction_does_not_depend_on_the_other_rows(fitted):
+    together = fitted.predict(SMILES)
+    alone = np.concatenate([fitted.predict([text]) for text in SMILES])
+    np.testing.assert_allclose(alone, together, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("bad", ["C1CC", "", "   ", None, float("nan"), "C(C)(C)(C)(C)C"])
+def test_a_bad_smiles_keeps_its_row(fitted, bad):
+    prediction = fitted.predict(["CCO", bad, "CCCC"])
+    assert np.isnan(prediction).tolist() == [False, True, False]
+    np.testing.assert_allclose(prediction[[0, 2]], fitted.predict(["CCO", "CCCC"]), rtol=1e-5)
+    assert list(fitted.outputs(["CCO", bad])[1]) == [1]
+
+
+@pytest.mark.parametrize("smiles", ["C", "[Na+].[Cl-]", "C.C", "[Og]", "C" * 500])
+def test_odd_molecules_are_predicted(fitted, smiles):
+    assert np.isfinite(fitted.predict([smiles])).all()
+
+
+def test_bad_rows_are_left_out_of_training(fitted):
+    model = MoleculeRegressor(**SMALL).fit([*SMILES, "nonsense"], [*LOGP, 1.0])
+    assert list(model.excluded_) == [10]
+    assert np.array_equal(model.predict(SMILES), fitted.predict(SMILES))
+
+
+def test_no_rows(fitted):
+    assert fitted.predict([]).shape == (0,)
+
+
+def test_classifier_marks_bad_rows():
+    model = MoleculeClassifier(**SMALL).fit(SMILES, [0, 1] * 5)
+    labels = model.predict(["CCO", "bad"])
+    assert labels.dtype == object
+    assert labels[0] in (0, 1)
+    assert np.isnan(labels[1])
+    assert np.isnan(model.predict_proba(["CCO", "bad"])[1]).all()
+    assert model.predict(["CCO"]).dtype == model.classes_.dtype
+    assert model.score([*SMILES, "bad"], [0, 1] * 5 + [1]) == model.score(SMILES, [0, 1] * 5)
+
+
+def test_score_is_r2_of_the_rows_that_can_be_predicted(fitted):
+    assert fitted.score([*SMILES, "bad"], [*LOGP, 0.0]) == pytest.approx(fitted.score(SMILES, LOGP))
+    errors = fitted.predict(SMILES) - LOGP
+    expected = 1 - (errors**2).sum() / ((np.array(LOGP) - np.mean(LOGP)) ** 2).sum()
+    assert fitted.score(SMILES, LOGP) == pytest.approx(expected)
+
+
+def test_it_is_a_scikit_learn_estimator():
+    model = MoleculeRegressor(**SMALL, seed=3)
+    assert clone(model).get_params() == model.get_params()
+    scores = cross_val_score(MoleculeRegressor(**SMALL), SMILES, LOGP, cv=2)
+    assert scores.shape == (2,)
+    assert np.isfinite(scores).all()
+    assert copy.deepcopy(model).set_params(epochs=1).epochs == 1
+
+
+@pytest.mark.parametrize("wrap", [list, tuple, np.array, pd.Series])
+def test_any_list_of_smiles_will_do(fitted, wrap):
+    assert np.array_equal(fitted.predict(wrap(SMILES)), fitted.predict(SMILES))
+    assert np.array_equal(MoleculeRegressor(**SMALL).fit(wrap(SMILES), wrap(LOGP)).predict(SMILES), fitted.predict(SMILES))
+
+
+def test_predict_before_fit():
+    with pytest.raises(NotFittedError, match="call fit or from_pretrained first"):
+        MoleculeRegressor().predict(["C"])
+    with pytest.raises(NotFittedError):
+        MoleculeRegressor().save_pretrained("nowhere")
+
+
+@pytest.mark.parametrize(
+    ("smiles", "y", "message"),
+    [
+        ("CCO", [1.0], "must be a list of SMILES"),
+        (["CCO", "C"], [1.0], "one entry for each of the 2 SMILES"),
+        (["CCO", "C"], [1.0, float("nan")], "1 that are NaN or infinite"),
+        (["CCO", "C"], ["high", "low"], "a classifier takes labels"),
+        (["x", ""], [1.0, 2.0], "none of the 2 rows of smiles can be used"),
+        ([], [], "there are no rows"),
+    ],
+)
+def test_bad_training_rows(smiles, y, message):
+    with pytest.raises(InputError, match=message):
+        MoleculeRegressor(**SMALL).fit(smiles, y)
+
+
+def test_bad_classes():
+    with pytest.raises(InputError, match="at least two classes, got a"):
+        MoleculeClassifier(**SMALL).fit(["C", "CC"], ["a", "a"])
+    with pytest.raises(InputError, match="1 missing labels"):
+        MoleculeClassifier(**SMALL).fit(["C", "CC"], ["a", None])
+    with pytest.raises(InputError, match="classes that no training row has: c"):
+        MoleculeClassifier(**SMALL).fit(["C", "CC"], ["a", "b"], valid=(["CCC"], ["c"]))
+
+
+@pytest.mark.parametrize("device", ["gpu", "cuda:x", "cpu:0:0"])
+def test_bad_device(device):
+    with pytest.raises(InputError, match="device must be"):
+        MoleculeRegressor(**SMALL, device=device).fit(SMILES, LOGP)
+
+
+@pytest.mark.parametrize("attention", ["full", ["masked", "full"]])
+@pytest.mark.parametrize("encodings", [{}, {"random_walk": 4, "degree": 1, "laplacian": 2}])
+def test_options_reach_the_model_and_the_disk(tmp_path, attention, encodings):
+    smiles = [*SMILES, "C", "C.C"]
+    model = MoleculeRegressor(**SMALL, attention=attention, encodings=encodings, readout="attention")
+    model.fit(smiles, [*LOGP, 0.6, 1.2])
+    model.save_pretrained(tmp_path / "model")
+    again = MoleculeRegressor.from_pretrained(tmp_path / "model")
+    assert np.array_equal(again.predict(smiles), model.predict(smiles))
+    assert again.get_params() == {**model.get_params(), "encodings": encodings}
+
+
+def test_saved_files(fitted, tmp_path):
+    fitted.save_pretrained(tmp_path)
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["config.json", "model.safetensors"]
+    config = json.loads((tmp_path / "config.json").read_text())
+    assert config["estimator"] == "MoleculeRegressor"
+    assert config["format"] == 1
+    assert "device" not in config["params"]
+
+
+@pytest.mark.parametrize("labels", [["a", "b"], [3, 7], [True, False], [0.5, 1.5]])
+def test_classes_survive_the_disk(tmp_path, labels):
+    model = MoleculeClassifier(**SMALL).fit(SMILES, labels * 5)
+    model.save_pretrained(tmp_path)
+    again = MoleculeClassifier.from_pretrained(tmp_path)
+    assert again.classes_.dtype.kind == model.classes_.dtype.kind
+    assert again.predict(SMILES).tolist() == model.predict(SMILES).tolist()
+
+
+def test_early_stopping_holds_rows_out():
+    model = MoleculeRegressor(**{**SMALL, "valid_fraction": 0.3, "epochs": 4}).fit(SMILES, LOGP)
+    assert all("valid_rmse" in row for row in model.history_)
+    given = MoleculeRegressor(**SMALL).fit(SMILES[:7], LOGP[:7], valid=(SMILES[7:], LOGP[7:]))
+    errors = given.predict(SMILES[7:]) - LOGP[7:]
+    best = min(row["valid_rmse"] for row in given.history_)
+    assert np.sqrt((errors**2).mean()) == pytest.approx(best, rel=1e-4)

@@ -1,0 +1,151 @@
+from __future__ import annotations
+
+import networkx as nx
+import numpy as np
+import pytest
+import torch
+from sklearn.base import clone
+from torch_geometric.data import Data
+from torch_geometric.utils import from_networkx
+
+from graphattn import InputError, NodeClassifier
+
+SMALL = {"channels": 16, "heads": 2, "epochs": 5}
+
+
+def two_cliques(features=True, seed=0):
+    """Two cliques of six with one edge between them; features are noise and one column that tells."""
+    graph = nx.disjoint_union(nx.complete_graph(6), nx.complete_graph(6))
+    graph.add_edge(0, 6)
+    y = torch.tensor([0] * 6 + [1] * 6)
+    generator = torch.Generator().manual_seed(seed)
+    x = torch.randint(0, 2, (12, 8), generator=generator).float()
+    x[:, 0] = y
+    return Data(x=x if features else None, edge_index=from_networkx(graph).edge_index, y=y, num_nodes=12)
+
+
+@pytest.mark.parametrize("sparse", [False, True])
+def test_a_small_network_is_learnt_completely(sparse):
+    data = two_cliques()
+    if sparse:
+        data.x = data.x.to_sparse_csr()
+    model = NodeClassifier(**{**SMALL, "epochs": 100}).fit(data, torch.arange(12))
+    assert model.predict(data).tolist() == data.y.tolist()
+    assert model.score(data) == 1.0
+
+
+def test_sparse_and_dense_features_are_the_same():
+    dense, sparse = two_cliques(), two_cliques()
+    sparse.x = sparse.x.to_sparse_csr()
+    a, b = (NodeClassifier(**SMALL).fit(data, [0, 6], [1, 7]).predict_proba(data) for data in (dense, sparse))
+    np.testing.assert_allclose(a, b, rtol=1e-4)
+
+
+def test_structure_alone_tells_the_sides():
+    data = two_cliques(features=False)
+    model = NodeClassifier(**{**SMALL, "epochs": 100}).fit(data, [3, 9])
+    assert model.predict(data).tolist() == data.y.tolist()
+
+
+def test_unlabelled_nodes_take_part_and_get_predictions():
+    data = two_cliques()
+    data.y[[1, 2, 8]] = -1
+    model = NodeClassifier(**SMALL).fit(data)
+    probability = model.predict_proba(data)
+    assert probability.shape == (12, 2)
+    assert np.isfinite(probability).all()
+    np.testing.assert_allclose(probability.sum(axis=1), 1.0)
+    # Their features matter to their neighbours.
+    changed = two_cliques()
+    changed.x[1] = 1 - changed.x[1]
+    assert not np.allclose(model.predict_proba(changed)[0], probability[0])
+
+
+def test_masks_of_the_data_are_the_default():
+    data = two_cliques()
+    train, valid = torch.zeros(12, dtype=torch.bool), torch.zeros(12, dtype=torch.bool)
+    train[[0, 1, 6, 7]] = True
+    valid[[2, 8]] = True
+    explicit = NodeClassifier(**SMALL).fit(data, train, valid)
+    data.train_mask, data.val_mask = train, valid
+    implicit = NodeClassifier(**SMALL).fit(data)
+    by_number = NodeClassifier(**SMALL).fit(data, np.array([0, 1, 6, 7]), [2, 8])
+    for model in (implicit, by_number):
+        assert np.array_equal(model.predict_proba(data), explicit.predict_proba(data))
+    assert all("valid_accuracy" in row for row in explicit.history_)
+
+
+def test_fit_does_not_change_the_data():
+    data = two_cliques()
+    before = {key: value.clone() for key, value in data.to_dict().items() if isinstance(value, torch.Tensor)}
+    NodeClassifier(**SMALL).fit(data).predict(data)
+    assert set(data.keys()) == {*before, "num_nodes"}
+    assert all(torch.equal(data[key], value) for key, value in before.items())
+
+
+def test_same_seed_same_model_bitwise():
+    data = two_cliques()
+    first, second = (NodeClassifier(**SMALL, seed=4).fit(data).predict_proba(data) for _ in range(2))
+    assert np.array_equal(first, second)
+
+
+def test_class_numbers_may_have_gaps():
+    data = two_cliques()
+    data.y = data.y * 4 + 3
+    model = NodeClassifier(**{**SMALL, "epochs": 100}).fit(data)
+    assert model.classes_.tolist() == [3, 7]
+    assert model.predict(data).tolist() == data.y.tolist()
+
+
+def test_named_classes_and_a_class_with_one_member(tmp_path):
+    data = two_cliques()
+    data.y[11] = 2
+    data.class_names = ["left", "right", "odd one"]
+    model = NodeClassifier(**{**SMALL, "epochs": 100, "dropout": 0.0}).fit(data)
+    assert model.predict(data).tolist() == ["left"] * 6 + ["right"] * 5 + ["odd one"]
+    assert model.score(data) == 1.0
+    model.save_pretrained(tmp_path)
+    again = NodeClassifier.from_pretrained(tmp_path)
+    assert np.array_equal(again.predict_proba(data), model.predict_proba(data))
+    assert again.predict(data).tolist() == model.predict(data).tolist()
+
+
+def test_another_network_with_the_same_features():
+    model = NodeClassifier(**{**SMALL, "epochs": 100}).fit(two_cliques())
+    other = two_cliques(seed=5)
+    other = Data(x=other.x[:9], edge_index=other.edge_index[:, (other.edge_index < 9).all(0)], num_nodes=9)
+    assert model.predict(other).shape == (9,)
+
+
+def test_it_is_a_scikit_learn_estimator():
+    model = NodeClassifier(**SMALL, seed=3, encodings={"degree": 1})
+    assert clone(model).get_params() == model.get_params()
+
+
+def without(name):
+    data = two_cliques()
+    data[name] = None
+    return data
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ((without("y"),), "data.y is missing"),
+        ((two_cliques(), torch.ones(5, dtype=torch.bool)), r"train_mask must have shape \[12\], got \[5\]"),
+        ((two_cliques(), [0, 12]), "node numbers below 12"),
+        ((two_cliques(), [0, 1, 2]), "at least two classes to train on, got 1"),
+        ((two_cliques(), [0, 6], [99]), "valid_mask must be"),
+    ],
+)
+def test_bad_training_input(arguments, message):
+    with pytest.raises(InputError, match=message):
+        NodeClassifier(**SMALL).fit(*arguments)
+
+
+def test_predicting_with_other_features_is_refused():
+    model = NodeClassifier(**SMALL).fit(two_cliques())
+    other = two_cliques()
+    other.x = other.x[:, :5]
+    with pytest.raises(InputError, match="must have 8 features, as in training, got 5"):
+        model.predict(other)
