@@ -1,0 +1,111 @@
+"""What the runs of both jobs share."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import json
+import math
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from graphattn.errors import InputError
+from graphattn.estimators.persist import write_json
+from graphattn.estimators.runs.folder import RunFolder, RunOptions
+from graphattn.estimators.runs.plots import draw_curves
+from graphattn.splits import PARTS, Split
+
+METRICS_FILE = "metrics.json"
+PREDICTIONS_FILE = "predictions.csv"
+SPLITS_FILE = "splits.json"
+HISTORY_FILE = "history.csv"
+
+
+def write_run_files(
+    folder: RunFolder,
+    options: RunOptions,
+    *,
+    history: list[dict[str, float]],
+    split: Split,
+    trained_on: Sequence[str],
+    scores: dict[str, dict[str, float]],
+    baselines: dict[str, dict[str, float]],
+    excluded: dict[str, int],
+    duplicates: int,
+    seconds: float,
+) -> dict[str, Any]:
+    """Writes splits.json, history.csv, curves.png and metrics.json; returns the metrics."""
+    parts = {part: split[part].tolist() for part in PARTS}
+    write_json(folder.path / SPLITS_FILE, {**parts, "trained_on": sorted(set(trained_on))})
+    names = list(dict.fromkeys(name for row in history for name in row))
+    with open(folder.path / HISTORY_FILE, "w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, names)
+        writer.writeheader()
+        writer.writerows(history)
+    draw_curves(folder.path / "curves.png", history)
+    metrics = {
+        **{part: scores[part] for part in PARTS},
+        "baselines": baselines,
+        "split": {part: len(rows) for part, rows in parts.items()},
+        "seed": options.seed,
+        "seconds": round(seconds, 3),
+        "excluded": excluded,
+        "duplicates_across_splits": duplicates,
+    }
+    metrics = finite(metrics)
+    write_json(folder.path / METRICS_FILE, metrics)
+    return metrics
+
+
+def finite(value: Any) -> Any:
+    """The same with NaN, which JSON has no word for, as None."""
+    if isinstance(value, dict):
+        return {name: finite(entry) for name, entry in value.items()}
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def fingerprint(*parts: object) -> str:
+    """A short hash by which a row is known again."""
+    return hashlib.sha256("\x1f".join(map(str, parts)).encode(errors="backslashreplace")).hexdigest()[:16]
+
+
+def digest(*parts: object) -> str:
+    """A hash of the data and options of a run."""
+    state = hashlib.sha256()
+    for part in parts:
+        state.update(part.tobytes() if isinstance(part, np.ndarray) else repr(part).encode(errors="backslashreplace"))
+    return state.hexdigest()
+
+
+@contextmanager
+def new_file(path: Path, overwrite: bool) -> Iterator[Path]:
+    """A place to write a file, which gets its name only when the block ends well.
+
+    Raises:
+        InputError: where the file exists and is not to be replaced, or cannot be written.
+    """
+    if path.is_dir():
+        raise InputError(f"{path} is a folder; --out must name a file")
+    if path.exists() and not overwrite:
+        raise InputError(f"{path} exists; choose another --out, or replace it with --overwrite")
+    part = path.with_name(path.name + ".part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield part
+        os.replace(part, path)
+    except BaseException:
+        part.unlink(missing_ok=True)
+        raise
+
+
+def read_trained_on(run: Path) -> set[str]:
+    """The fingerprints of the rows that a run was trained on; none where it does not say."""
+    try:
+        return set(json.loads((run / SPLITS_FILE).read_text(encoding="utf-8"))["trained_on"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return set()

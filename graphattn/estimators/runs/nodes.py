@@ -1,0 +1,317 @@
+"""Runs on networks: train into a folder, label a network, evaluate."""
+
+from __future__ import annotations
+
+import csv
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from torch_geometric.data import Data
+
+from graphattn.errors import InputError
+from graphattn.estimators.nodes import NodeClassifier
+from graphattn.estimators.persist import CONFIG_FILE, load_config, save_model
+from graphattn.estimators.runs.common import (
+    PREDICTIONS_FILE,
+    digest,
+    fingerprint,
+    finite,
+    new_file,
+    read_trained_on,
+    write_run_files,
+)
+from graphattn.estimators.runs.folder import RunFolder, RunOptions
+from graphattn.networks import FeatureEncoding, label_propagation, load_network
+from graphattn.splits import DEFAULT_FRACTIONS, PARTS, Split, parse_split, random_split, read_split_file
+from graphattn.train import classification_scores
+
+
+@dataclass(frozen=True)
+class LoadedNetwork:
+    """A network ready to train on or to label.
+
+    Args:
+        data: the graph, see `graphattn.networks.Network`.
+        ids: name of each node.
+        encoding: how its features were made; None where they came ready made.
+        split: the standard split, where there is one.
+        report: counts of what was found, see `graphattn.networks.Network`.
+    """
+
+    data: Data
+    ids: list[str]
+    encoding: FeatureEncoding | None
+    split: Split | None
+    report: dict[str, int]
+
+
+class NetworkSource(Protocol):
+    """Where a network comes from; loaded anew with the encoding of a trained run to be labelled by it."""
+
+    name: str
+
+    def load(self, config: dict[str, Any] | None = None) -> LoadedNetwork:
+        """Loads it; `config` is the "data" entry of the config of the run that is to label it."""
+
+
+@dataclass(frozen=True)
+class NetworkFiles:
+    """A network in files; arguments as in `graphattn.networks.load_network`, columns by default those of the trained run."""
+
+    edges: Path
+    nodes: Path | None = None
+    features: Path | None = None
+    id_column: str | None = None
+    label_column: str | None = None
+    source_column: str | None = None
+    target_column: str | None = None
+    feature_columns: Sequence[str] = ()
+    directed: bool = False
+    ignore_unknown_edges: bool = False
+
+    @property
+    def name(self) -> str:
+        return str(self.edges if self.nodes is None else self.nodes)
+
+    def load(self, config: dict[str, Any] | None = None) -> LoadedNetwork:
+        trained = config or {}
+        encoding = FeatureEncoding.from_dict(trained["encoding"]) if trained.get("encoding") else None
+        if config is not None and encoding is None:
+            raise InputError("this run was trained on a data set whose features came ready made; label it with --dataset")
+        label_column = self.label_column
+        if config is not None and label_column is None and self.nodes is not None:
+            # Labels are not needed to label a network; they are read where they are.
+            label_column = trained["label_column"] if trained["label_column"] in _columns(self.nodes) else None
+        network = load_network(
+            self.edges,
+            self.nodes,
+            self.features,
+            id_column=self.id_column or (trained.get("id_column") if self.nodes is not None else None),
+            label_column=label_column,
+            source_column=self.source_column,
+            target_column=self.target_column,
+            feature_columns=self.feature_columns,
+            directed=self.directed or trained.get("directed", False),
+            ignore_unknown_edges=self.ignore_unknown_edges,
+            encoding=encoding,
+            class_names=trained.get("class_names"),
+        )
+        return LoadedNetwork(network.data, network.ids, network.encoding, None, network.report)
+
+
+@dataclass(frozen=True)
+class NetworkOfCatalogue:
+    """A network of the catalogue of data sets."""
+
+    name: str
+
+    def load(self, config: dict[str, Any] | None = None) -> LoadedNetwork:
+        from graphattn.data import load_network_dataset
+
+        loaded = load_network_dataset(self.name)
+        if config is not None:
+            encoding = None if loaded.encoding is None else loaded.encoding.to_dict()
+            if (encoding, loaded.class_names) != (config.get("encoding"), config["class_names"]):
+                raise InputError(f"data set {self.name!r} has other features or classes than the run was trained with")
+        source, target = loaded.data.edge_index
+        # The catalogue's networks have no direction: each edge stands both ways, and a self-loop once.
+        report = {"nodes": len(loaded.ids), "edges": int((source <= target).sum())}
+        return LoadedNetwork(loaded.data, loaded.ids, loaded.encoding, loaded.split, report)
+
+
+def train_nodes(source: NetworkFiles | NetworkOfCatalogue, options: RunOptions) -> dict[str, Any]:
+    """Trains on a network and writes the run to `options.out`.
+
+    Returns:
+        The content of `metrics.json`.
+
+    Raises:
+        InputError: where the network, the split or the folder cannot be used.
+    """
+    started = time.monotonic()
+    options.notify(f"reading {source.name}")
+    network = source.load()
+    data, class_names = network.data, network.data.get("class_names")
+    if class_names is None:
+        raise InputError("there are no labels to train on; name the column of the node table that holds them (--label-column)")
+    labelled = (data.y >= 0).nonzero().squeeze(-1).numpy()
+    if len(labelled) == 0:
+        raise InputError(f"{source.name} has no labelled node: every cell of the label column is empty")
+    split = _split(network, labelled, options)
+    _describe(network, options)
+    encoding = None if network.encoding is None else network.encoding.to_dict()
+    request = {"split": options.split, "seed": options.seed, "params": options.params}
+    content = digest(network.ids, data.edge_index.numpy(), data.y.numpy(), class_names, encoding)
+    folder = RunFolder(options, {**request, "data": content})
+
+    estimator = NodeClassifier(seed=options.seed, **options.params)
+    estimator.fit(data, split["train"], split["valid"], checkpoint=folder.checkpoint, report=options.report)
+    probability = estimator.predict_proba(data)
+    y = data.y.numpy()
+    scores = {part: classification_scores(y[split[part]], probability[split[part]]) for part in PARTS}
+    files = source if isinstance(source, NetworkFiles) else None
+    config = {
+        **estimator.config(),
+        "data": {
+            "encoding": encoding,
+            "class_names": class_names,
+            "id_column": files and files.id_column,
+            "label_column": files and files.label_column,
+            "directed": bool(files and files.directed),
+        },
+    }
+    save_model(folder.path, config, estimator.model_)
+    _write_labels(folder.path / PREDICTIONS_FILE, network.ids, estimator, probability, split["test"])
+    marks = _fingerprints(network)
+    metrics = write_run_files(
+        folder,
+        options,
+        history=estimator.history_,
+        split=split,
+        trained_on=[marks[row] for part in ("train", "valid") for row in split[part]],
+        scores=scores,
+        baselines=_baselines(data, len(class_names), split),
+        excluded={"unlabelled": len(y) - len(labelled)} if len(labelled) < len(y) else {},
+        duplicates=0,
+        seconds=time.monotonic() - started,
+    )
+    folder.finish()
+    return metrics
+
+
+def predict_nodes(
+    run: Path, source: NetworkFiles | NetworkOfCatalogue, out: Path, *, overwrite: bool = False, device: str = "auto"
+) -> dict[str, Any]:
+    """Labels every node of a network: the one the run was trained on, as it is now, or another with the same features.
+
+    Args:
+        run: folder of the trained run.
+        source: the network.
+        out: the CSV file to write: id, prediction and the probability of each class.
+        overwrite: whether `out` may be replaced.
+        device: where to compute.
+
+    Returns:
+        The counts of what was found in the network, see `graphattn.networks.Network`.
+
+    Raises:
+        InputError: where the run or the network cannot be used, or `out` exists.
+    """
+    estimator, config = load_node_run(run, device)
+    with new_file(out, overwrite) as part:
+        network = source.load(config["data"])
+        probability = estimator.predict_proba(network.data)
+        _write_labels(part, network.ids, estimator, probability, np.arange(len(network.ids)))
+    return network.report
+
+
+def evaluate_nodes(run: Path, source: NetworkFiles | NetworkOfCatalogue, *, device: str = "auto") -> dict[str, Any]:
+    """Scores a run on the labelled nodes of a network.
+
+    Returns:
+        "rows"; "scores" of all labelled nodes; "trained_on": how many of them the run has trained on or stopped by;
+        "scores_unseen" of the others; "excluded": reason → nodes.
+    """
+    estimator, config = load_node_run(run, device)
+    network = source.load(config["data"])
+    y = network.data.get("y")
+    if y is None or int((y >= 0).sum()) == 0:
+        raise InputError(f"{source.name} has no labels to evaluate with; name their column with --label-column")
+    rows = (y >= 0).nonzero().squeeze(-1).numpy()
+    truth, probability = y.numpy()[rows], estimator.predict_proba(network.data)[rows]
+    marks, seen_before = _fingerprints(network), read_trained_on(run)
+    seen = np.array([marks[row] in seen_before for row in rows])
+    excluded = {reason: network.report[reason] for reason in ("unlabelled", "unknown_labels") if network.report.get(reason)}
+    return finite(
+        {
+            "rows": len(rows),
+            "scores": classification_scores(truth, probability),
+            "trained_on": int(seen.sum()),
+            "scores_unseen": classification_scores(truth[~seen], probability[~seen]),
+            "excluded": excluded,
+        }
+    )
+
+
+def load_node_run(run: Path, device: str = "auto") -> tuple[NodeClassifier, dict[str, Any]]:
+    """The estimator of a run and its config.
+
+    Raises:
+        InputError: where the folder is no run on a network.
+    """
+    config = load_config(run)
+    if config["estimator"] != NodeClassifier.__name__:
+        raise InputError(f"{run} holds a {config['estimator']}, which does not label networks")
+    data = config.get("data")
+    if not isinstance(data, dict) or not {"encoding", "class_names", "label_column"} <= data.keys():
+        raise InputError(f"{run / CONFIG_FILE} does not say how the features were made; it was not written by graphattn train")
+    return NodeClassifier.from_pretrained(run, device=device), config
+
+
+def _split(network: LoadedNetwork, labelled: np.ndarray, options: RunOptions) -> Split:
+    if options.split is None and network.split is not None:
+        split = network.split
+    else:
+        wanted = parse_split(options.split or "random")
+        if wanted == "scaffold":
+            raise InputError("split 'scaffold' is for molecules; use random, A/B/C or a JSON file")
+        if isinstance(wanted, Path):
+            split = read_split_file(wanted, len(network.ids))
+        else:
+            parts = random_split(len(labelled), DEFAULT_FRACTIONS if wanted == "random" else wanted, options.seed)
+            split = {part: labelled[rows] for part, rows in parts.items()}
+    split = {part: rows[np.isin(rows, labelled)] for part, rows in split.items()}
+    if len(split["train"]) == 0:
+        raise InputError("the split leaves no labelled node to train on")
+    return split
+
+
+def _describe(network: LoadedNetwork, options: RunOptions) -> None:
+    counts = dict(network.report)
+    parts = [f"{counts.pop('nodes'):,} nodes", f"{counts.pop('edges'):,} edges"]
+    options.notify(", ".join(parts + [f"{count:,} {name.replace('_', ' ')}" for name, count in counts.items()]))
+
+
+def _baselines(data: Data, classes: int, split: Split) -> dict[str, dict[str, float]]:
+    """What the test part scores without a model: the commonest class, and labels spread along the edges."""
+    y = data.y.numpy()
+    share = np.bincount(y[split["train"]], minlength=classes) / len(split["train"])
+    spread = label_propagation(data, torch.from_numpy(split["train"]), classes).double().numpy()
+    test = split["test"]
+    return {
+        "majority": classification_scores(y[test], np.tile(share, (len(test), 1))),
+        "label_propagation": classification_scores(y[test], spread[test]),
+    }
+
+
+def _fingerprints(network: LoadedNetwork) -> list[str]:
+    """What each node is known again by: its name and its features, or without features its neighbours."""
+    x = network.data.get("x")
+    if x is not None and x.layout == torch.sparse_csr:
+        bounds, entries = x.crow_indices().tolist(), x.col_indices().tolist()
+        return [fingerprint(name, *entries[bounds[row] : bounds[row + 1]]) for row, name in enumerate(network.ids)]
+    if x is not None:
+        return [fingerprint(name, row) for name, row in zip(network.ids, x.tolist(), strict=True)]
+    neighbours: list[list[int]] = [[] for _ in network.ids]
+    for source, target in network.data.edge_index.t().tolist():
+        neighbours[target].append(source)
+    return [fingerprint(name, sorted(near)) for name, near in zip(network.ids, neighbours, strict=True)]
+
+
+def _write_labels(path: Path, ids: list[str], estimator: NodeClassifier, probability: np.ndarray, rows: np.ndarray) -> None:
+    labels = estimator.classes_[probability.argmax(axis=1)]
+    with open(path, "w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(["id", "prediction", *(f"probability_{label}" for label in estimator.classes_)])
+        writer.writerows([ids[row], labels[row], *probability[row].tolist()] for row in rows)
+
+
+def _columns(path: Path) -> list[str]:
+    from graphattn.tables import iter_table
+
+    return next(iter_table(path, 1)).columns.tolist()
