@@ -1,0 +1,67 @@
+"""The command line: one file a command, each of which calls one function of the library. `graphattn --help` tells more.
+
+Nothing heavy is imported before a command runs, so that help answers at once.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from typing import Annotated
+
+import typer
+from typer.core import TyperGroup
+
+import graphattn
+from graphattn.cli import datasets, demo, evaluate, options, predict, train
+from graphattn.cli.screen import complain
+
+
+class _InOrder(TyperGroup):
+    """Commands in the order in which a user meets them."""
+
+    def list_commands(self, ctx: typer.Context) -> list[str]:  # type: ignore[override]
+        return ["train", "predict", "evaluate", "datasets", "demo"]
+
+
+app = typer.Typer(
+    help="Self-attention on graphs: one label for each person of a network, one value for each molecule.",
+    epilog=options.example("graphattn train nodes --dataset karate --out runs/karate"),
+    cls=_InOrder,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+app.add_typer(train.app, name="train")
+app.command("predict", epilog=predict.EXAMPLE)(predict.predict)
+app.command("evaluate", epilog=evaluate.EXAMPLE)(evaluate.evaluate)
+app.add_typer(datasets.app, name="datasets")
+app.command("demo", epilog=demo.EXAMPLE)(demo.demo)
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"graphattn {graphattn.__version__}")
+        raise typer.Exit()
+
+
+@app.callback()
+def _top(
+    version: Annotated[
+        bool, typer.Option("--version", is_eager=True, callback=_show_version, help="Show the version.")
+    ] = False,
+) -> None:
+    pass
+
+
+def main(args: Sequence[str] | None = None) -> None:
+    """Runs a command and ends the process: 0 done; 1 bad rows under --strict; 2 bad input; 130 interrupted.
+
+    Args:
+        args: what stands after `graphattn`; default: the arguments of the process.
+    """
+    given = list(sys.argv[1:] if args is None else args)
+    try:
+        code = app(args=given or ["--help"], prog_name="graphattn", standalone_mode=False)
+    except Exception as error:
+        code = complain(error)
+    sys.exit(code or 0)

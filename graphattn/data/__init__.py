@@ -12,6 +12,7 @@ _HOME = {
     "load_card": "card",
     "dataset_folder": "download",
     "fetch": "download",
+    "local_folder": "download",
     "MoleculeDataset": "catalogue",
     "NetworkDataset": "catalogue",
     "load_molecules": "catalogue",
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from graphattn.data.catalogue import load_network_dataset as load_network_dataset
     from graphattn.data.download import dataset_folder as dataset_folder
     from graphattn.data.download import fetch as fetch
+    from graphattn.data.download import local_folder as local_folder
 
 
 def __getattr__(name: str) -> Any:

@@ -71,12 +71,21 @@ def fetch(name: str, *, progress: Progress | None = None) -> Path:
 
 
 def dataset_folder(name: str) -> Path:
-    """The folder that holds a data set's files, by the names of its card.
-
-    Looks in `GRAPHATTN_DATA/<the card's folder>`, then in the cache, and downloads as the last resort.
+    """The folder that holds a data set's files, by the names of its card; downloaded as the last resort.
 
     Raises:
         InputError: As `fetch`.
+    """
+    return local_folder(name) or fetch(name)
+
+
+def local_folder(name: str) -> Path | None:
+    """The folder on this machine that holds a data set's files, or None where they are to be fetched.
+
+    Looks in `GRAPHATTN_DATA/<the card's folder>`, then in the cache.
+
+    Raises:
+        InputError: There is no such data set.
     """
     card = load_card(name)
     places = [user_cache("datasets", name)]
@@ -85,7 +94,7 @@ def dataset_folder(name: str) -> Path:
     for place in places:
         if card.required_files and all((place / file.name).is_file() for file in card.required_files):
             return place
-    return fetch(name)
+    return None
 
 
 def has_sum(path: Path, file: CardFile) -> bool:

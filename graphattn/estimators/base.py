@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from numbers import Integral
 from pathlib import Path
 from typing import Any, Self
 
@@ -15,13 +16,14 @@ from sklearn.exceptions import NotFittedError
 
 from graphattn.errors import InputError
 from graphattn.estimators.persist import CONFIG_FILE, load_config, load_weights, save_model
-from graphattn.nn import GraphTransformer
+from graphattn.nn import ENCODINGS, GraphTransformer
 from graphattn.train import TrainOptions
 
 
 class GraphEstimator(BaseEstimator):
     """Base of the estimators: parameters are stored as given, as scikit-learn's `clone` needs; `fit` makes the rest."""
 
+    encodings: Mapping[str, int] | None
     model_: GraphTransformer
     model_options_: dict[str, Any]
     history_: list[dict[str, float]]
@@ -83,20 +85,47 @@ class GraphEstimator(BaseEstimator):
         if not hasattr(self, "model_"):
             raise NotFittedError(f"This {type(self).__name__} is not fitted yet; call fit or from_pretrained first")
 
+    def _check_params(self) -> None:
+        """Checks the parameters that nothing below `fit` would refuse in words.
+
+        Raises:
+            InputError: naming the parameter, what it is and what it must be.
+        """
+        params = self.get_params()
+        for name in _COUNTS:
+            value = params.get(name, 1)
+            if not isinstance(value, Integral) or value < 1:
+                raise InputError(f"{name} must be a whole number of at least 1, got {value!r}")
+        for name in ("dropout", "attention_dropout", "valid_fraction"):
+            if not 0 <= params.get(name, 0.0) < 1:
+                raise InputError(f"{name} must lie in [0, 1), got {params[name]!r}")
+        if not params["weight_decay"] >= 0:
+            raise InputError(f"weight_decay must not be negative, got {params['weight_decay']!r}")
+        for name, columns in (self.encodings or {}).items():
+            if name not in ENCODINGS:
+                raise InputError(f"encodings must be among {', '.join(ENCODINGS)}, got {name!r}")
+            if not isinstance(columns, Integral) or columns < 1 or (name == "degree" and columns != 1):
+                wanted = "1" if name == "degree" else "a whole number of at least 1"
+                raise InputError(f"the columns of encoding {name!r} must be {wanted}, got {columns!r}")
+
     def _fabric(self) -> Fabric:
         kind, _, number = str(self.device).partition(":")
         if kind not in ("auto", "cpu", "cuda", "mps") or (number and not number.isdigit()):
             raise InputError(f"device must be 'auto', 'cpu', 'cuda', 'cuda:N' or 'mps', got {self.device!r}")
         if kind == "cuda" and not torch.cuda.is_available():
             raise InputError(f"device {self.device!r} was asked for, but torch finds no CUDA GPU here; use 'cpu' or 'auto'")
-        return Fabric(accelerator=kind, devices=[int(number)] if number else 1)
+        try:
+            return Fabric(accelerator=kind, devices=[int(number)] if number else 1, precision=self.precision)
+        except ValueError as error:
+            raise InputError(f"precision {self.precision!r} cannot be used here: {error}") from None
 
     def _train_options(self) -> TrainOptions:
         return TrainOptions(**{name: getattr(self, name) for name in ("epochs", "learning_rate", "weight_decay", "patience")})
 
 
+_COUNTS = ("channels", "num_layers", "heads", "epochs", "patience", "batch_size")
 # Parameters that say how to compute here, and are not part of what was trained.
-_OF_THE_MACHINE = ("device", "n_jobs")
+_OF_THE_MACHINE = ("device", "precision", "n_jobs")
 
 
 @contextlib.contextmanager

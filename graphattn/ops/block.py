@@ -27,7 +27,7 @@ def block_attention(
     need_weights: bool,
 ) -> tuple[Tensor, Tensor | None]:
     """Output [nodes, heads, value channels] and, where they were formed, the weights before dropout [pairs, heads]."""
-    plain = isinstance(score, Dot) and normaliser == "softmax" and not dropout and not need_weights
+    plain = isinstance(score, Dot) and normaliser == "softmax" and not dropout and not need_weights and mask.num_nodes > 0
     if plain and mask.ptr.shape[0] == 2 and mask.order is None:
         return _scaled_dot_product(query, key, value, mask.num_nodes, bias), None
     # Block sizes are data, which a traced graph cannot loop over: there, pair by pair.
@@ -39,8 +39,6 @@ def block_attention(
 
 def _scaled_dot_product(query: Tensor, key: Tensor, value: Tensor, size: int, bias: Tensor | None) -> Tensor:
     """torch's own kernel on blocks of one size, one after the other: a large graph never meets its whole score matrix."""
-    if query.shape[0] == 0:
-        return torch.zeros_like(value)
     q, k, v = (rows.unflatten(0, (-1, size)).transpose(1, 2) for rows in (query, key, value))
     block_bias = None if bias is None else bias.unflatten(0, (-1, size, size)).permute(0, 3, 1, 2)
     return F.scaled_dot_product_attention(q, k, v, attn_mask=block_bias).transpose(1, 2).flatten(0, 1)
@@ -61,8 +59,6 @@ def _scaled_dot_product_by_size(
         q, k, v = (rows.index_select(0, place) for rows in (query, key, value))
         outputs.append(_scaled_dot_product(q, k, v, size, None if bias is None else bias.index_select(0, pair)))
         places.append(place)
-    if not outputs:
-        return torch.zeros_like(value)
     return torch.cat(outputs).index_select(0, torch.cat(places).argsort())
 
 

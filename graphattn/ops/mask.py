@@ -11,7 +11,7 @@ from torch import Tensor
 from graphattn.errors import InputError
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(eq=False)
 class AdjacencyMask:
     """The edges of a graph as an attention mask: target i attends to source j for every edge j → i.
 
@@ -98,7 +98,7 @@ class AdjacencyMask:
         return AdjacencyMask(self.source.to(device), self.target.to(device), self.num_sources, self.num_targets)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(eq=False)
 class BlockDiagonalMask:
     """Full attention inside each graph of a batch: every node attends to every node of its own graph, itself included.
 

@@ -190,3 +190,11 @@ def test_early_stopping_holds_rows_out():
     errors = given.predict(SMILES[7:]) - LOGP[7:]
     best = min(row["valid_rmse"] for row in given.history_)
     assert np.sqrt((errors**2).mean()) == pytest.approx(best, rel=1e-4)
+
+
+def test_mixed_precision_trains(fitted):
+    mixed = MoleculeRegressor(**SMALL, precision="bf16-mixed").fit(SMILES, LOGP)
+    np.testing.assert_allclose(mixed.predict(SMILES), fitted.predict(SMILES), atol=0.1)
+    assert not np.array_equal(mixed.predict(SMILES), fitted.predict(SMILES))
+    with pytest.raises(InputError, match="precision '12-bit' cannot be used here"):
+        MoleculeRegressor(**SMALL, precision="12-bit").fit(SMILES, LOGP)

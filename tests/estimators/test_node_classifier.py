@@ -117,6 +117,12 @@ def test_another_network_with_the_same_features():
     assert model.predict(other).shape == (9,)
 
 
+def test_mixed_precision_trains():
+    data = two_cliques()
+    model = NodeClassifier(**{**SMALL, "epochs": 100}, precision="bf16-mixed").fit(data)
+    assert model.predict(data).tolist() == data.y.tolist()
+
+
 def test_it_is_a_scikit_learn_estimator():
     model = NodeClassifier(**SMALL, seed=3, encodings={"degree": 1})
     assert clone(model).get_params() == model.get_params()

@@ -25,7 +25,7 @@ from graphattn.nn import (
 from graphattn.ops import NORMALISERS, Additive, AdjacencyMask, BlockDiagonalMask, EdgeFeatures, Mask, Static, attention
 
 law = settings(
-    deadline=None, derandomize=True, max_examples=15, database=None, suppress_health_check=[HealthCheck.too_slow]
+    deadline=None, derandomize=True, max_examples=12, database=None, suppress_health_check=[HealthCheck.too_slow]
 )
 
 TOLERANCE = {torch.float64: 1e-9, torch.float32: 1e-5, torch.bfloat16: 1e-2}
@@ -40,11 +40,12 @@ def assert_equal(actual: Tensor, expected: Tensor, dtype: torch.dtype | None = N
     """
     dtype = dtype or actual.dtype
     assert actual.shape == expected.shape
-    assert bool(actual.isfinite().all())
+    assert actual.isfinite().all()
     if actual.numel() == 0:
         return
+    actual, expected = actual.detach(), expected.detach()
     error = float((actual.double() - expected.double()).abs().max())
-    rounding = 8 * torch.finfo(torch.promote_types(dtype, torch.float32)).eps
+    rounding = 32 * torch.finfo(torch.promote_types(dtype, torch.float32)).eps
     allowed = max(TOLERANCE[dtype] * float(expected.abs().max()), rounding)
     assert error <= allowed, f"{error:.3g} apart, {allowed:.3g} allowed"
 
@@ -183,13 +184,20 @@ class OpCase:
         return f"{self.mask}-{self.score}-{self.normaliser}{extras}"
 
     def tensors(
-        self, pairs: int, sources: int, targets: int, seed: int = 0, heads: int = HEADS, channels: int = CHANNELS
+        self,
+        pairs: int,
+        sources: int,
+        targets: int,
+        seed: int = 0,
+        heads: int = HEADS,
+        channels: int = CHANNELS,
+        value_channels: int = VALUE_CHANNELS,
     ) -> dict[str, Tensor]:
         """Every tensor that this form takes, by name, standard normal in float64."""
         shapes: dict[str, tuple[int, ...]] = {
             "query": (targets, heads, channels),
             "key": (sources, heads, channels),
-            "value": (sources, heads, VALUE_CHANNELS),
+            "value": (sources, heads, value_channels),
         }
         if self.score != "dot":
             shapes["weight"] = (2, heads, channels) if self.score == "static" else (heads, channels)
@@ -198,7 +206,7 @@ class OpCase:
         if self.edge_attr:
             shapes["attr"] = (pairs, EDGE_CHANNELS)
             shapes["key_weight"] = (heads, channels, EDGE_CHANNELS)
-            shapes["value_weight"] = (heads, VALUE_CHANNELS, EDGE_CHANNELS)
+            shapes["value_weight"] = (heads, value_channels, EDGE_CHANNELS)
         generator = torch.Generator().manual_seed(seed)
         return {
             name: torch.randn(shape, generator=generator, dtype=torch.float64, requires_grad=True)
@@ -232,8 +240,8 @@ RECTANGULAR_CASES = [case for case in OP_CASES if case.mask == "adjacency"]
 
 
 def gradients(out: Tensor, inputs: list[Tensor]) -> list[Tensor]:
-    """Gradients of a fixed random projection of `out`; zero where an input plays no part."""
-    direction = torch.randn(out.shape, generator=torch.Generator().manual_seed(7), dtype=torch.float64).to(out.dtype)
+    """Gradients of a fixed random projection of `out`, the same numbers in every dtype; zero where an input plays no part."""
+    direction = torch.randn(out.shape, generator=torch.Generator().manual_seed(7)).bfloat16().to(out.dtype)
     return list(torch.autograd.grad(out, inputs, direction, allow_unused=True, materialize_grads=True))
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import torch
-from law_cases import LAYER_CASES, Graphs, LayerCase, LayerInputs, OpCase, assert_equal, gradients
+from law_cases import ENCODINGS, LAYER_CASES, Graphs, LayerCase, LayerInputs, OpCase, assert_equal, gradients
 from torch import Tensor, nn
 from torch.export import Dim
 
@@ -90,3 +90,36 @@ def _standing_in(module: nn.Module, function: Callable[..., Any]) -> Any:
             return function(*args, **options)
 
     return StandIn()
+
+
+class Export(nn.Module):
+    """A layer behind a signature of tensors only, as torch.export wants it; the number of graphs is fixed."""
+
+    def __init__(self, case: LayerCase, num_graphs: int) -> None:
+        super().__init__()
+        self.module, self.case, self.num_graphs = case.make(), case, num_graphs
+
+    def forward(self, x: Tensor, edge_index: Tensor, edge_attr: Tensor, batch: Tensor, *encodings: Tensor) -> Tensor:
+        named = dict(zip(ENCODINGS, encodings, strict=True))
+        return self.case(self.module, LayerInputs(Graphs(batch, edge_index, self.num_graphs), x, edge_attr, named))
+
+
+EXPORT_GRID = [
+    case
+    for case in LAYER_GRID
+    if case.name.startswith(("encoder", "model", "graph-head", "node-head"))
+    or case.name in ("masked-dot-softmax", "masked-additive-softmax", "masked-loops-edges", "full-dot-softmax", "full-static-softmax")
+]
+
+
+@pytest.mark.parametrize("case", EXPORT_GRID, ids=str)
+def test_export_layer(case: LayerCase) -> None:
+    def arguments(made: Graphs) -> tuple[Tensor, ...]:
+        inputs = LayerInputs.draw(made)
+        return inputs.x, made.edge_index, inputs.edge_attr, made.batch, *inputs.encodings.values()
+
+    module, nodes, edges = Export(case, SMALL.num_graphs), Dim("nodes"), Dim("edges")
+    shapes = ({0: nodes}, {1: edges}, {0: edges}, {0: nodes}, *({0: nodes} for _ in ENCODINGS))
+    exported = torch.export.export(module, arguments(SMALL), dynamic_shapes={"x": shapes[0], "edge_index": shapes[1], "edge_attr": shapes[2], "batch": shapes[3], "encodings": shapes[4:]})
+    for made in (SMALL, replace(LARGE, batch=LARGE.batch.clamp(max=1), edge_index=LARGE.edge_index)):
+        assert_equal(exported.module()(*arguments(made)), module(*arguments(made)))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,62 +12,30 @@ import numpy as np
 import pandas as pd
 from sklearn.linear_model import LinearRegression
 
-from graphattn.chem import canonical_smiles, crippen_logp, scaffold_split
+from graphattn.chem import canonical_smiles, crippen_logp
 from graphattn.errors import InputError
-from graphattn.estimators.molecules import MoleculeClassifier, MoleculeRegressor
+from graphattn.estimators import MoleculeClassifier, MoleculeRegressor
 from graphattn.estimators.persist import load_config, save_model
-from graphattn.estimators.runs.common import PREDICTIONS_FILE, digest, fingerprint, finite, new_file, read_trained_on, write_run_files
+from graphattn.estimators.runs.common import (
+    PREDICTIONS_FILE,
+    digest,
+    fingerprint,
+    finite,
+    new_file,
+    read_trained_on,
+    write_run_files,
+)
 from graphattn.estimators.runs.folder import RunFolder, RunOptions
+from graphattn.estimators.runs.molecule_table import MoleculeTable, split_rows, usable_target
 from graphattn.estimators.runs.plots import draw_parity
-from graphattn.splits import DEFAULT_FRACTIONS, PARTS, Split, parse_split, random_split, read_split_file
-from graphattn.tables import iter_table, numbers, read_table, require_columns
+from graphattn.splits import PARTS, Split
+from graphattn.tables import iter_table, require_columns
 from graphattn.train import classification_scores, regression_scores
 
 # Rows that streaming prediction holds at a time: enough for worker processes to pay.
 _CHUNK = 10_000
 
 Molecules = MoleculeRegressor | MoleculeClassifier
-
-
-@dataclass(frozen=True)
-class MoleculeTable:
-    """A table of molecules.
-
-    Args:
-        frame: cells as text, a row a molecule.
-        name: what messages call it: the file or the data set.
-        smiles_column, target_column: columns of the frame.
-        split: the standard split, where there is one.
-    """
-
-    frame: pd.DataFrame
-    name: str
-    smiles_column: str
-    target_column: str
-    split: Split | None = None
-
-    @classmethod
-    def from_file(cls, path: Path, smiles_column: str, target_column: str) -> MoleculeTable:
-        """Reads a delimited file.
-
-        Raises:
-            InputError: where the file cannot be read or lacks a column.
-        """
-        frame = read_table(path)
-        require_columns(frame, [smiles_column, target_column], path)
-        return cls(frame, str(path), smiles_column, target_column)
-
-    @classmethod
-    def from_dataset(cls, name: str) -> MoleculeTable:
-        """Loads a data set of the catalogue."""
-        from graphattn.data import load_molecules
-
-        loaded = load_molecules(name)
-        return cls(loaded.frame, name, loaded.smiles_column, loaded.target_column, loaded.split)
-
-    @property
-    def smiles(self) -> list[str]:
-        return self.frame[self.smiles_column].tolist()
 
 
 def train_molecules(table: MoleculeTable, options: RunOptions, *, task: str = "regression") -> dict[str, Any]:
@@ -92,9 +59,9 @@ def train_molecules(table: MoleculeTable, options: RunOptions, *, task: str = "r
     content = digest(table.frame[table.smiles_column].tolist(), table.frame[table.target_column].tolist())
     options.notify(f"reading {len(table.frame):,} molecules")
     canonical = [canonical_smiles(text) for text in table.smiles]
-    target, excluded = _usable_target(table, canonical, task)
+    target, excluded = usable_target(table, canonical, task)
     usable = np.array([row for row, value in enumerate(target) if value is not None], dtype=np.int64)
-    split = _split(table, usable, options)
+    split = split_rows(table, usable, options)
     folder = RunFolder(options, {**request, "data": content})
 
     kind = MoleculeRegressor if task == "regression" else MoleculeClassifier
@@ -181,13 +148,13 @@ def evaluate_molecules(run: Path, table: MoleculeTable, *, device: str = "auto")
     """Scores a run on labelled molecules.
 
     Returns:
-        "rows"; "scores" of all usable rows; "trained_on": how many of them the run has trained on or stopped by; "scores_unseen"
-        of the others; "excluded": reason → rows.
+        "rows"; "scores" of all usable rows; "trained_on": how many of them the run has trained on or stopped by;
+        "scores_unseen" of the others; "excluded": reason → rows.
     """
     estimator, _ = load_molecule_run(run, device)
     task = "regression" if isinstance(estimator, MoleculeRegressor) else "classification"
     canonical = [canonical_smiles(text) for text in table.smiles]
-    target, excluded = _usable_target(table, canonical, task)
+    target, excluded = usable_target(table, canonical, task)
     rows = np.array([row for row, value in enumerate(target) if value is not None], dtype=np.int64)
     if isinstance(estimator, MoleculeClassifier):
         known = {str(label) for label in estimator.classes_}
@@ -224,48 +191,6 @@ def load_molecule_run(run: Path, device: str = "auto") -> tuple[Molecules, dict[
             config.setdefault("data", {"smiles_column": "smiles", "target_column": None})
             return kind.from_pretrained(run, device=device), config
     raise InputError(f"{run} holds a {config['estimator']}, which does not predict molecules")
-
-
-def _usable_target(table: MoleculeTable, canonical: list[str | None], task: str) -> tuple[list[Any], dict[str, int]]:
-    """The target of each row, None where the row cannot be used; and how many rows that is, by reason."""
-    column = table.frame[table.target_column]
-    excluded: Counter[str] = Counter()
-    if task == "regression":
-        values, reasons = numbers(column)
-        excluded.update({f"{table.target_column}: {reason}": count for reason, count in reasons.items()})
-        target: list[Any] = [None if np.isnan(value) else float(value) for value in values]
-    else:
-        target = [cell.strip() or None for cell in column]
-        excluded[f"{table.target_column}: empty"] = target.count(None)
-    if all(value is None for value in target):
-        counts = ", ".join(f"{count} {reason.rpartition(': ')[2]}" for reason, count in excluded.items() if count)
-        hint = "; for text labels use --task classification" if task == "regression" and len(target) else ""
-        raise InputError(f"no cell of column '{table.target_column}' of {table.name} can be used ({counts or 'no rows'}){hint}")
-    for row, molecule in enumerate(canonical):
-        if molecule is None and target[row] is not None:
-            target[row] = None
-            excluded[f"{table.smiles_column}: cannot be read"] += 1
-    return target, {reason: count for reason, count in excluded.items() if count}
-
-
-def _split(table: MoleculeTable, usable: np.ndarray, options: RunOptions) -> Split:
-    if options.split is None and table.split is not None:
-        split = table.split
-    else:
-        wanted = parse_split(options.split or "random")
-        if isinstance(wanted, Path):
-            split = read_split_file(wanted, len(table.frame))
-        elif wanted == "scaffold":
-            smiles = table.smiles
-            parts = scaffold_split([smiles[row] for row in usable], seed=options.seed)
-            split = {part: usable[rows] for part, rows in parts.items()}
-        else:
-            parts = random_split(len(usable), DEFAULT_FRACTIONS if wanted == "random" else wanted, options.seed)
-            split = {part: usable[rows] for part, rows in parts.items()}
-    split = {part: rows[np.isin(rows, usable)] for part, rows in split.items()}
-    if len(split["train"]) == 0:
-        raise InputError(f"the split leaves no usable row of {table.name} to train on")
-    return split
 
 
 def _rows(table: MoleculeTable, target: list[Any], rows: np.ndarray) -> tuple[list[str], list[Any]]:

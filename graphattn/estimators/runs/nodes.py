@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import csv
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
 from torch_geometric.data import Data
 
 from graphattn.errors import InputError
-from graphattn.estimators.nodes import NodeClassifier
+from graphattn.estimators.node_classifier import NodeClassifier
 from graphattn.estimators.persist import CONFIG_FILE, load_config, save_model
 from graphattn.estimators.runs.common import (
     PREDICTIONS_FILE,
@@ -26,105 +24,13 @@ from graphattn.estimators.runs.common import (
     write_run_files,
 )
 from graphattn.estimators.runs.folder import RunFolder, RunOptions
-from graphattn.networks import FeatureEncoding, label_propagation, load_network
+from graphattn.estimators.runs.network_source import LoadedNetwork, NetworkFiles, NetworkSource
+from graphattn.networks import label_propagation
 from graphattn.splits import DEFAULT_FRACTIONS, PARTS, Split, parse_split, random_split, read_split_file
 from graphattn.train import classification_scores
 
 
-@dataclass(frozen=True)
-class LoadedNetwork:
-    """A network ready to train on or to label.
-
-    Args:
-        data: the graph, see `graphattn.networks.Network`.
-        ids: name of each node.
-        encoding: how its features were made; None where they came ready made.
-        split: the standard split, where there is one.
-        report: counts of what was found, see `graphattn.networks.Network`.
-    """
-
-    data: Data
-    ids: list[str]
-    encoding: FeatureEncoding | None
-    split: Split | None
-    report: dict[str, int]
-
-
-class NetworkSource(Protocol):
-    """Where a network comes from; loaded anew with the encoding of a trained run to be labelled by it."""
-
-    name: str
-
-    def load(self, config: dict[str, Any] | None = None) -> LoadedNetwork:
-        """Loads it; `config` is the "data" entry of the config of the run that is to label it."""
-
-
-@dataclass(frozen=True)
-class NetworkFiles:
-    """A network in files; arguments as in `graphattn.networks.load_network`, columns by default those of the trained run."""
-
-    edges: Path
-    nodes: Path | None = None
-    features: Path | None = None
-    id_column: str | None = None
-    label_column: str | None = None
-    source_column: str | None = None
-    target_column: str | None = None
-    feature_columns: Sequence[str] = ()
-    directed: bool = False
-    ignore_unknown_edges: bool = False
-
-    @property
-    def name(self) -> str:
-        return str(self.edges if self.nodes is None else self.nodes)
-
-    def load(self, config: dict[str, Any] | None = None) -> LoadedNetwork:
-        trained = config or {}
-        encoding = FeatureEncoding.from_dict(trained["encoding"]) if trained.get("encoding") else None
-        if config is not None and encoding is None:
-            raise InputError("this run was trained on a data set whose features came ready made; label it with --dataset")
-        label_column = self.label_column
-        if config is not None and label_column is None and self.nodes is not None:
-            # Labels are not needed to label a network; they are read where they are.
-            label_column = trained["label_column"] if trained["label_column"] in _columns(self.nodes) else None
-        network = load_network(
-            self.edges,
-            self.nodes,
-            self.features,
-            id_column=self.id_column or (trained.get("id_column") if self.nodes is not None else None),
-            label_column=label_column,
-            source_column=self.source_column,
-            target_column=self.target_column,
-            feature_columns=self.feature_columns,
-            directed=self.directed or trained.get("directed", False),
-            ignore_unknown_edges=self.ignore_unknown_edges,
-            encoding=encoding,
-            class_names=trained.get("class_names"),
-        )
-        return LoadedNetwork(network.data, network.ids, network.encoding, None, network.report)
-
-
-@dataclass(frozen=True)
-class NetworkOfCatalogue:
-    """A network of the catalogue of data sets."""
-
-    name: str
-
-    def load(self, config: dict[str, Any] | None = None) -> LoadedNetwork:
-        from graphattn.data import load_network_dataset
-
-        loaded = load_network_dataset(self.name)
-        if config is not None:
-            encoding = None if loaded.encoding is None else loaded.encoding.to_dict()
-            if (encoding, loaded.class_names) != (config.get("encoding"), config["class_names"]):
-                raise InputError(f"data set {self.name!r} has other features or classes than the run was trained with")
-        source, target = loaded.data.edge_index
-        # The catalogue's networks have no direction: each edge stands both ways, and a self-loop once.
-        report = {"nodes": len(loaded.ids), "edges": int((source <= target).sum())}
-        return LoadedNetwork(loaded.data, loaded.ids, loaded.encoding, loaded.split, report)
-
-
-def train_nodes(source: NetworkFiles | NetworkOfCatalogue, options: RunOptions) -> dict[str, Any]:
+def train_nodes(source: NetworkSource, options: RunOptions) -> dict[str, Any]:
     """Trains on a network and writes the run to `options.out`.
 
     Returns:
@@ -185,7 +91,7 @@ def train_nodes(source: NetworkFiles | NetworkOfCatalogue, options: RunOptions) 
 
 
 def predict_nodes(
-    run: Path, source: NetworkFiles | NetworkOfCatalogue, out: Path, *, overwrite: bool = False, device: str = "auto"
+    run: Path, source: NetworkSource, out: Path, *, overwrite: bool = False, device: str = "auto"
 ) -> dict[str, Any]:
     """Labels every node of a network: the one the run was trained on, as it is now, or another with the same features.
 
@@ -210,7 +116,7 @@ def predict_nodes(
     return network.report
 
 
-def evaluate_nodes(run: Path, source: NetworkFiles | NetworkOfCatalogue, *, device: str = "auto") -> dict[str, Any]:
+def evaluate_nodes(run: Path, source: NetworkSource, *, device: str = "auto") -> dict[str, Any]:
     """Scores a run on the labelled nodes of a network.
 
     Returns:
@@ -309,9 +215,3 @@ def _write_labels(path: Path, ids: list[str], estimator: NodeClassifier, probabi
         writer = csv.writer(file)
         writer.writerow(["id", "prediction", *(f"probability_{label}" for label in estimator.classes_)])
         writer.writerows([ids[row], labels[row], *probability[row].tolist()] for row in rows)
-
-
-def _columns(path: Path) -> list[str]:
-    from graphattn.tables import iter_table
-
-    return next(iter_table(path, 1)).columns.tolist()

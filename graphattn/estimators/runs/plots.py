@@ -22,7 +22,9 @@ def draw_curves(path: Path, history: list[dict[str, float]]) -> None:
         panel.plot(epochs, values, color=_BLUE, marker="." if len(points) < 30 else None)
         if name != "loss":
             best = int(values.argmin() if name == "valid_rmse" else values.argmax())
-            panel.plot(epochs[best], values[best], "o", color=_ORANGE, label=f"best: {values[best]:.3f}, epoch {epochs[best]:.0f}")
+            panel.plot(
+                epochs[best], values[best], "o", color=_ORANGE, label=f"best: {values[best]:.3f}, epoch {epochs[best]:.0f}"
+            )
             panel.legend(frameon=False)
         panel.set(xlabel="epoch", title={"loss": "training loss"}.get(name, name.replace("valid_", "validation ")))
         panel.xaxis.set_major_locator(MaxNLocator(integer=True))
@@ -41,6 +43,8 @@ def draw_parity(path: Path, truth: np.ndarray, prediction: np.ndarray, name: str
     panel.scatter(truth, prediction, s=14, alpha=0.6, color=_BLUE, edgecolors="none")
     panel.set(xlim=limits, ylim=limits, aspect="equal", xlabel=f"{name}, given", ylabel=f"{name}, predicted")
     r2 = scores["r2"]
-    panel.set_title(f"test part: RMSE {scores['rmse']:.3f}, MAE {scores['mae']:.3f}" + ("" if np.isnan(r2) else f", R² {r2:.3f}"))
+    panel.set_title(
+        f"test part: RMSE {scores['rmse']:.3f}, MAE {scores['mae']:.3f}" + ("" if np.isnan(r2) else f", R² {r2:.3f}")
+    )
     panel.spines[["top", "right"]].set_visible(False)
     figure.savefig(path, dpi=120)

@@ -1,4 +1,4 @@
-"""Estimators that predict one value, or one class, for each molecule."""
+"""What the two estimators of molecules share."""
 
 from __future__ import annotations
 
@@ -8,17 +8,13 @@ from pathlib import Path
 from typing import Any, Self, cast
 
 import numpy as np
-import pandas as pd
 import torch
-import torch.nn.functional as F
-from sklearn.base import ClassifierMixin, RegressorMixin
-from sklearn.metrics import r2_score
 from torch import Tensor, nn
 from torch_geometric.data import Batch, Data
 
 from graphattn.chem import ATOM_WIDTH, BOND_WIDTH, FEATURE_VERSION, featurise
 from graphattn.errors import InputError
-from graphattn.estimators.base import GraphEstimator, pack_classes, seeded, unpack_classes
+from graphattn.estimators.base import GraphEstimator, seeded
 from graphattn.nn import GraphTransformer
 from graphattn.splits import random_split
 from graphattn.train import Progress, fit
@@ -27,7 +23,7 @@ from graphattn.transforms import encoding_transform, flip_signs
 _PREDICT_BATCH = 256
 
 
-class _MoleculeEstimator(GraphEstimator):
+class MoleculeEstimator(GraphEstimator):
     """A graph transformer over the atoms and bonds of a molecule, pooled to one vector; what it predicts is the subclass's."""
 
     excluded_: dict[int, str]
@@ -52,6 +48,7 @@ class _MoleculeEstimator(GraphEstimator):
         valid_fraction: float = 0.1,
         seed: int = 0,
         device: str = "auto",
+        precision: str = "32-true",
         n_jobs: int | None = None,
     ) -> None:
         self.channels = channels
@@ -71,6 +68,7 @@ class _MoleculeEstimator(GraphEstimator):
         self.valid_fraction = valid_fraction
         self.seed = seed
         self.device = device
+        self.precision = precision
         self.n_jobs = n_jobs
 
     def fit(
@@ -95,7 +93,8 @@ class _MoleculeEstimator(GraphEstimator):
         Raises:
             InputError: where lengths differ, a target is missing, or no row is usable.
         """
-        rows, values = _check_rows(smiles, y)
+        self._check_params()
+        rows, values = check_rows(smiles, y)
         graphs, self.excluded_ = self._graphs(rows)
         good = [row for row, graph in enumerate(graphs) if graph is not None]
         if not good:
@@ -103,7 +102,7 @@ class _MoleculeEstimator(GraphEstimator):
             raise InputError(f"none of the {len(rows)} rows of smiles can be used: {reason}")
         pairs = [(graphs[row], target) for row, target in zip(good, self._learn_target(values[good]), strict=True)]
         if valid is not None:
-            valid_rows, valid_values = _check_rows(*valid)
+            valid_rows, valid_values = check_rows(*valid)
             valid_graphs, _ = self._graphs(valid_rows)
             kept = [row for row, graph in enumerate(valid_graphs) if graph is not None]
             targets = self._encode_target(valid_values[kept])
@@ -206,153 +205,12 @@ class _MoleculeEstimator(GraphEstimator):
     _score_name: str
 
 
-class MoleculeRegressor(RegressorMixin, _MoleculeEstimator):
-    """Predicts a number, such as a hydrophobicity, from a SMILES.
-
-    A `graphattn.nn.GraphTransformer` over one-hot atoms and bonds, trained on the mean squared error of the standardised
-    target. It follows scikit-learn: `clone`, `get_params`, `cross_val_score` and grid search work.
-
-    Args:
-        channels: width of the atom vectors.
-        num_layers: number of encoder layers.
-        heads: attention heads of each layer.
-        attention: "masked" (along bonds) or "full" (all atoms of the molecule), for all layers or one for each.
-        attention_score: "dot", "additive" or "static".
-        normaliser: "softmax", "sigmoid", "relu", "sparsemax" or "entmax15".
-        readout: "mean", "sum" or "attention" pooling of the atoms.
-        encodings: structural encodings added to the atom vectors, name → columns. Default: {"random_walk": 16}.
-        dropout: probability of dropping a channel in training.
-        epochs: the largest number of passes over the molecules.
-        batch_size: molecules in a training step.
-        learning_rate: peak of the learning rate of AdamW, after a warm-up and before a cosine decay.
-        weight_decay: of AdamW.
-        patience: epochs without a better validation score after which training stops.
-        valid_fraction: part of the rows held out for that where `fit` is given no validation rows.
-        seed: of the weights, the order of the molecules, dropout and the held-out rows. The same seed gives the same model,
-            bit for bit, on the same machine.
-        device: "auto", "cpu", "cuda", "cuda:N" or "mps".
-        n_jobs: processes that read SMILES; default: as many as pay.
-
-    Example:
-        >>> MoleculeRegressor(epochs=50, seed=0).fit(smiles, logd).predict(more_smiles)  # doctest: +SKIP
-    """
-
-    mean_: float
-    std_: float
-    _score_name = "rmse"
-
-    def predict(self, smiles: Iterable[str]) -> np.ndarray:
-        """The predicted values, float64, [rows]; NaN where a SMILES is bad."""
-        return self.outputs(smiles)[0][:, 0]
-
-    def score(self, smiles: Iterable[str], y: Iterable[float], sample_weight: Any = None) -> float:
-        """R² of the rows that can be predicted."""
-        rows, values = _check_rows(smiles, y)
-        prediction = self.predict(rows)
-        good = ~np.isnan(prediction)
-        weight = None if sample_weight is None else np.asarray(sample_weight)[good]
-        return float(r2_score(values[good].astype(float), prediction[good], sample_weight=weight))
-
-    def _out_channels(self) -> int:
-        return 1
-
-    def _learn_target(self, values: np.ndarray) -> np.ndarray:
-        numbers = _as_numbers(values)
-        self.mean_, self.std_ = float(numbers.mean()), float(numbers.std()) or 1.0
-        return self._encode_target(numbers)
-
-    def _encode_target(self, values: np.ndarray) -> np.ndarray:
-        return ((_as_numbers(values) - self.mean_) / self.std_).astype(np.float32)
-
-    def _decode(self, raw: Tensor) -> Tensor:
-        return raw.double() * self.std_ + self.mean_
-
-    def _loss(self, raw: Tensor, target: Tensor) -> Tensor:
-        return F.mse_loss(raw[:, 0], target)
-
-    def _validation_scores(self, raw: Tensor, target: Tensor) -> tuple[float, ...]:
-        return (-self.std_ * float(F.mse_loss(raw[:, 0], target).sqrt()),)
-
-    def _target_config(self) -> dict[str, Any]:
-        return {"mean": self.mean_, "std": self.std_}
-
-    def _restore_target(self, config: dict[str, Any]) -> None:
-        self.mean_, self.std_ = float(config["mean"]), float(config["std"])
-
-
-class MoleculeClassifier(ClassifierMixin, _MoleculeEstimator):
-    """Predicts a class from a SMILES.
-
-    A `graphattn.nn.GraphTransformer` over one-hot atoms and bonds, trained on the cross-entropy. It follows scikit-learn:
-    `classes_`, `predict_proba`, `clone`, `get_params`, `cross_val_score` and grid search work.
-
-    Args:
-        channels, num_layers, heads, attention, attention_score, normaliser, readout, encodings, dropout, epochs, batch_size,
-            learning_rate, weight_decay, patience, valid_fraction, seed, device, n_jobs: as in `MoleculeRegressor`.
-    """
-
-    classes_: np.ndarray
-    _score_name = "accuracy"
-
-    def predict_proba(self, smiles: Iterable[str]) -> np.ndarray:
-        """Probability of each of `classes_`, float64, [rows, classes]; NaN where a SMILES is bad."""
-        return self.outputs(smiles)[0]
-
-    def predict(self, smiles: Iterable[str]) -> np.ndarray:
-        """The likeliest class, [rows]; where a SMILES is bad NaN, in an array of objects."""
-        probability = self.predict_proba(smiles)
-        bad = np.isnan(probability).any(axis=1)
-        labels = self.classes_[probability.argmax(axis=1)]
-        if bad.any():
-            labels = labels.astype(object)
-            labels[bad] = np.nan
-        return labels
-
-    def score(self, smiles: Iterable[str], y: Iterable[Any], sample_weight: Any = None) -> float:
-        """Accuracy on the rows that can be predicted."""
-        rows, values = _check_rows(smiles, y)
-        probability = self.predict_proba(rows)
-        good = ~np.isnan(probability).any(axis=1)
-        right = self.classes_[probability[good].argmax(axis=1)] == values[good]
-        return float(np.average(right, weights=None if sample_weight is None else np.asarray(sample_weight)[good]))
-
-    def _out_channels(self) -> int:
-        return len(self.classes_)
-
-    def _learn_target(self, values: np.ndarray) -> np.ndarray:
-        self.classes_ = class_labels(values)
-        return self._encode_target(values)
-
-    def _encode_target(self, values: np.ndarray) -> np.ndarray:
-        number = {label: place for place, label in enumerate(self.classes_.tolist())}
-        unknown = sorted({str(value) for value in values.tolist() if value not in number})
-        if unknown:
-            raise InputError(f"the validation rows have classes that no training row has: {', '.join(unknown[:5])}")
-        return np.array([number[value] for value in values.tolist()], dtype=np.int64)
-
-    def _decode(self, raw: Tensor) -> Tensor:
-        return raw.double().softmax(-1)
-
-    def _loss(self, raw: Tensor, target: Tensor) -> Tensor:
-        return F.cross_entropy(raw, target)
-
-    def _validation_scores(self, raw: Tensor, target: Tensor) -> tuple[float, ...]:
-        accuracy = (raw.argmax(-1) == target).double().mean()
-        return float(accuracy), -float(F.cross_entropy(raw, target))
-
-    def _target_config(self) -> dict[str, Any]:
-        return {"classes": pack_classes(self.classes_)}
-
-    def _restore_target(self, config: dict[str, Any]) -> None:
-        self.classes_ = unpack_classes(config["classes"])
-
-
 class _MoleculeJob:
     """The training batches of molecules, in an order that the seed and the epoch decide."""
 
     def __init__(
         self,
-        estimator: _MoleculeEstimator,
+        estimator: MoleculeEstimator,
         train: list[tuple[Data, Any]],
         valid: list[tuple[Data, Any]],
         device: torch.device,
@@ -394,36 +252,10 @@ def run_model(model: nn.Module, batch: Batch) -> Tensor:
     return model(batch.x, batch.edge_index, batch.edge_attr, batch.batch, encodings=encodings, batch_size=batch.num_graphs)
 
 
-def class_labels(values: np.ndarray) -> np.ndarray:
-    """The distinct labels in order.
-
-    Raises:
-        InputError: where a label is missing, or there are fewer than two.
-    """
-    missing = int(pd.isna(values).sum())
-    if missing:
-        raise InputError(f"y has {missing} missing labels")
-    classes = np.unique(values.astype(str) if values.dtype.kind == "O" else values)
-    if len(classes) < 2:
-        raise InputError(f"a classifier needs at least two classes, got {', '.join(map(str, classes)) or 'none'}")
-    return classes
-
-
-def _check_rows(smiles: Iterable[str], y: Iterable[Any]) -> tuple[list[str], np.ndarray]:
+def check_rows(smiles: Iterable[str], y: Iterable[Any]) -> tuple[list[str], np.ndarray]:
     if isinstance(smiles, str):
         raise InputError(f"smiles must be a list of SMILES, got the one string {smiles!r}")
     rows, values = list(smiles), np.asarray(y if hasattr(y, "__array__") else list(y))
     if values.shape != (len(rows),):
         raise InputError(f"y must have one entry for each of the {len(rows)} SMILES, got shape {list(values.shape)}")
     return rows, values
-
-
-def _as_numbers(values: np.ndarray) -> np.ndarray:
-    try:
-        numbers = values.astype(np.float64)
-    except (TypeError, ValueError):
-        raise InputError(f"y must be numbers, got values such as {values[0]!r}; a classifier takes labels") from None
-    bad = int((~np.isfinite(numbers)).sum())
-    if bad:
-        raise InputError(f"y must be finite numbers, got {bad} that are NaN or infinite")
-    return numbers

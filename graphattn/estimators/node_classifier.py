@@ -45,6 +45,7 @@ class NodeClassifier(ClassifierMixin, GraphEstimator):
         patience: epochs without a better validation score after which training stops.
         seed: of the weights and of dropout. The same seed gives the same model, bit for bit, on the same machine.
         device: "auto", "cpu", "cuda", "cuda:N" or "mps".
+        precision: of training, as lightning-fabric names it: "32-true", "bf16-mixed", "16-mixed".
 
     Example:
         >>> NodeClassifier().fit(data, train_mask, valid_mask).predict(data)  # doctest: +SKIP
@@ -70,6 +71,7 @@ class NodeClassifier(ClassifierMixin, GraphEstimator):
         patience: int = 50,
         seed: int = 0,
         device: str = "auto",
+        precision: str = "32-true",
     ) -> None:
         self.channels = channels
         self.num_layers = num_layers
@@ -86,6 +88,7 @@ class NodeClassifier(ClassifierMixin, GraphEstimator):
         self.patience = patience
         self.seed = seed
         self.device = device
+        self.precision = precision
 
     def fit(
         self,
@@ -112,6 +115,7 @@ class NodeClassifier(ClassifierMixin, GraphEstimator):
         Raises:
             InputError: where labels are missing, a mask does not fit, or the nodes to train on are of fewer than two classes.
         """
+        self._check_params()
         if getattr(data, "y", None) is None:
             raise InputError("data.y is missing: fit needs the labels of the nodes, negative where there is none")
         num_nodes = data.num_nodes
@@ -150,7 +154,7 @@ class NodeClassifier(ClassifierMixin, GraphEstimator):
                 "input_dropout": self.dropout,
             }
             model = GraphTransformer(**self.model_options_)
-            job = _NodeJob(inputs, target.to(fabric.device), train.to(fabric.device), valid.to(fabric.device))
+            job = NodeJob(inputs, target.to(fabric.device), train.to(fabric.device), valid.to(fabric.device))
             progress = fit(model, job, self._train_options(), fabric, checkpoint=checkpoint, report=report)
         self.model_, self.history_ = model, progress.history
         return self
@@ -222,7 +226,7 @@ class NodeClassifier(ClassifierMixin, GraphEstimator):
         self.classes_ = unpack_classes(config["classes"])
 
 
-class _NodeJob:
+class NodeJob:
     """One step an epoch: the whole network, the loss of its labelled nodes."""
 
     steps_per_epoch = 1

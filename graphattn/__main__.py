@@ -1,0 +1,5 @@
+"""`python -m graphattn`, the same as `graphattn`."""
+
+from graphattn.cli import main
+
+main()

@@ -1,0 +1,79 @@
+"""The options that several commands share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def example(*lines: str) -> str:
+    """The end of a help text: commands that run as they stand, each on a line of its own."""
+    return "\n\n".join(["Example:", *lines])
+
+
+_COMMON, _TABLE, _NETWORK = "Common options", "Molecules", "Network"
+
+Run = Annotated[Path, typer.Argument(help="Folder of a trained run.", show_default=False)]
+Dataset = Annotated[str | None, typer.Option(metavar="NAME", help="A data set of the catalogue, instead of files.")]
+Split = Annotated[
+    str | None,
+    typer.Option(
+        metavar="HOW",
+        help="scaffold (molecules), random, A/B/C such as 0.8/0.1/0.1, or a .json file with row numbers under train, valid and "
+        "test. Default: the data set's standard split, or else random 0.8/0.1/0.1.",
+    ),
+]
+Epochs = Annotated[int | None, typer.Option(min=1, help="The largest number of epochs.")]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.", rich_help_panel=_COMMON)]
+Seed = Annotated[int, typer.Option(min=0, help="Of the split, the weights and everything random.")]
+Resume = Annotated[bool, typer.Option("--resume", help="Go on with a run that was broken off.")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what --out names.", rich_help_panel=_COMMON)]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Show errors and results only.", rich_help_panel=_COMMON)]
+Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.", rich_help_panel=_COMMON)]
+
+SmilesColumn = Annotated[str | None, typer.Option(metavar="NAME", help="Column with the SMILES.", rich_help_panel=_TABLE)]
+
+Edges = Annotated[
+    Path | None,
+    typer.Option(help="CSV, one edge a row, with or without a header.", rich_help_panel=_NETWORK, show_default=False),
+]
+Nodes = Annotated[
+    Path | None, typer.Option(help="CSV with a header, one node a row.", rich_help_panel=_NETWORK, show_default=False)
+]
+Features = Annotated[
+    Path | None, typer.Option(help="JSON, node id → list of feature ids.", rich_help_panel=_NETWORK, show_default=False)
+]
+IdColumn = Annotated[
+    str | None,
+    typer.Option(metavar="NAME", help="Column of --nodes with the id; default: the first.", rich_help_panel=_NETWORK),
+]
+LabelColumn = Annotated[
+    str | None,
+    typer.Option(metavar="NAME", help="Column of --nodes with the label; empty: unlabelled.", rich_help_panel=_NETWORK),
+]
+SourceColumn = Annotated[
+    str | None,
+    typer.Option(metavar="NAME", help="Column of --edges with one end; default: the first.", rich_help_panel=_NETWORK),
+]
+EdgeTargetColumn = Annotated[
+    str | None,
+    typer.Option(
+        "--target-column",
+        metavar="NAME",
+        help="Column of --edges with the other end; default: the second.",
+        rich_help_panel=_NETWORK,
+    ),
+]
+FeatureColumns = Annotated[
+    str | None,
+    typer.Option(metavar="A,B", help="Columns of --nodes to use as features, instead of --features.", rich_help_panel=_NETWORK),
+]
+Directed = Annotated[bool, typer.Option("--directed", help="Edges keep their direction.", rich_help_panel=_NETWORK)]
+IgnoreUnknownEdges = Annotated[
+    bool,
+    typer.Option(
+        "--ignore-unknown-edges", help="Drop and count edges to an id that is not in --nodes.", rich_help_panel=_NETWORK
+    ),
+]

@@ -1,0 +1,91 @@
+"""`graphattn predict`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from graphattn.cli import options
+from graphattn.cli.screen import Screen, complain
+from graphattn.cli.source import fetch_if_missing, flags, network, refuse_options_of_other_job, run_config
+from graphattn.errors import InputError
+
+EXAMPLE = options.example(
+    "graphattn train nodes --dataset karate --out runs/karate",
+    "graphattn predict runs/karate --dataset karate --out labels.csv",
+)
+
+
+def predict(
+    run: options.Run,
+    out: Annotated[Path, typer.Option(metavar="FILE.csv", help="File to write.", show_default=False)],
+    table: Annotated[Path | None, typer.Argument(help="Table of molecules, of any length.", show_default=False)] = None,
+    dataset: options.Dataset = None,
+    smiles_column: options.SmilesColumn = None,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="End with 1 if a row cannot be predicted.", rich_help_panel="Molecules")
+    ] = False,
+    edges: options.Edges = None,
+    nodes: options.Nodes = None,
+    features: options.Features = None,
+    id_column: options.IdColumn = None,
+    source_column: options.SourceColumn = None,
+    target_column: options.EdgeTargetColumn = None,
+    feature_columns: options.FeatureColumns = None,
+    directed: options.Directed = False,
+    ignore_unknown_edges: options.IgnoreUnknownEdges = False,
+    overwrite: options.Overwrite = False,
+    device: options.Device = "auto",
+    quiet: options.Quiet = False,
+    debug: options.Debug = False,
+) -> None:
+    """Predict with a trained run: a value for each molecule of TABLE, or a label for each node of a network.
+
+    A row that cannot be read stays, with an empty prediction and the reason.
+    """
+    files: dict[str, Any] = {
+        "edges": edges,
+        "nodes": nodes,
+        "features": features,
+        "id_column": id_column,
+        "source_column": source_column,
+        "target_column": target_column,
+        "directed": directed,
+        "ignore_unknown_edges": ignore_unknown_edges,
+    }
+    with Screen(quiet, debug) as screen:
+        from graphattn.estimators.runs import predict_molecules, predict_nodes
+
+        job, _ = run_config(run)
+        if job == "nodes":
+            refuse_options_of_other_job(run, job, {"TABLE": table, **flags(smiles_column=smiles_column, strict=strict)})
+            source = network(screen, dataset, feature_columns, **files)
+            counts = predict_nodes(run, source, out, overwrite=overwrite, device=device)
+            screen.say(", ".join(f"{count:,} {name.replace('_', ' ')}" for name, count in counts.items()))
+            screen.say(f"labels are in {out}")
+            return
+        refuse_options_of_other_job(run, job, flags(feature_columns=feature_columns, **files))
+        molecules = _molecules(screen, table, dataset)
+        with screen.rows() as report:
+            result = predict_molecules(
+                run, molecules, out, smiles_column=smiles_column, overwrite=overwrite, device=device, report=report
+            )
+        for reason, count in result["errors"].items():
+            screen.say(f"{count:,} rows without a prediction: {reason}")
+        screen.say(f"{result['predicted']:,} of {result['rows']:,} rows predicted; they are in {out}")
+        if strict and result["errors"]:
+            complain(f"{result['rows'] - result['predicted']:,} rows of {table or dataset} could not be predicted (--strict)")
+            raise typer.Exit(1)
+
+
+def _molecules(screen: Screen, table: Path | None, dataset: str | None) -> Any:
+    from graphattn.estimators.runs import MoleculeTable
+
+    if (table is None) == (dataset is None):
+        raise InputError("give TABLE or --dataset NAME" + ("" if table is None else ", not both"))
+    if dataset is None:
+        return table
+    fetch_if_missing(screen, dataset, "molecules")
+    return MoleculeTable.from_dataset(dataset)

@@ -1,0 +1,113 @@
+"""From options to the molecules or the network that a command works on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from graphattn.cli.screen import Screen
+from graphattn.errors import InputError
+
+if TYPE_CHECKING:
+    from graphattn.estimators.runs import MoleculeTable, NetworkFiles, NetworkOfCatalogue
+
+
+def molecule_table(
+    screen: Screen, table: Path | None, dataset: str | None, smiles_column: str | None, target_column: str | None
+) -> MoleculeTable:
+    """Loads labelled molecules from a file or the catalogue.
+
+    Raises:
+        InputError: where there is not exactly one of the two, or it cannot be used.
+    """
+    from graphattn.estimators.runs import MoleculeTable
+
+    _exactly_one("TABLE", table, dataset)
+    if dataset is not None:
+        _refuse({"--smiles-column": smiles_column, "--target-column": target_column}, "the data set names its columns itself")
+        fetch_if_missing(screen, dataset, "molecules")
+        return MoleculeTable.from_dataset(dataset)
+    if target_column is None:
+        raise InputError(f"--target-column is missing: name the column of {table} that holds the target")
+    return MoleculeTable.from_file(_given(table), smiles_column or "smiles", target_column)
+
+
+def network(
+    screen: Screen, dataset: str | None, feature_columns: str | None, **files: Any
+) -> NetworkFiles | NetworkOfCatalogue:
+    """Names a network in files or of the catalogue.
+
+    Args:
+        screen: where a download is shown.
+        dataset: name of a data set.
+        feature_columns: names between commas.
+        files: the other arguments of `graphattn.estimators.runs.NetworkFiles`.
+
+    Raises:
+        InputError: where there is not exactly one of the two.
+    """
+    from graphattn.estimators.runs import NetworkFiles, NetworkOfCatalogue
+
+    _exactly_one("--edges", files["edges"], dataset)
+    if dataset is not None:
+        _refuse(flags(feature_columns=feature_columns, **files), "the data set names its files and columns itself")
+        fetch_if_missing(screen, dataset, "nodes")
+        return NetworkOfCatalogue(dataset)
+    columns = [name.strip() for name in (feature_columns or "").split(",") if name.strip()]
+    return NetworkFiles(**files, feature_columns=columns)
+
+
+def fetch_if_missing(screen: Screen, name: str, job: str) -> None:
+    """Downloads a data set of the catalogue that is not here yet."""
+    from graphattn.data import fetch, load_card, local_folder
+
+    card = load_card(name)
+    if card.job == job and card.source == "download" and local_folder(name) is None:
+        screen.say(f"fetching {name} from {card.home}")
+        with screen.bytes() as report:
+            fetch(name, progress=report)
+
+
+def run_config(run: Path) -> tuple[str, dict[str, Any]]:
+    """The job of a run, "molecules" or "nodes", and what its config says of the data.
+
+    Raises:
+        InputError: where the folder is no run.
+    """
+    from graphattn.estimators.persist import load_config
+
+    config = load_config(run)
+    data = config.get("data")
+    return "nodes" if config["estimator"] == "NodeClassifier" else "molecules", data if isinstance(data, dict) else {}
+
+
+def flags(**values: Any) -> dict[str, Any]:
+    """Values by the names that their options have on the command line."""
+    return {f"--{name.replace('_', '-')}": value for name, value in values.items()}
+
+
+def refuse_options_of_other_job(run: Path, job: str, values: Mapping[str, Any]) -> None:
+    """Checks that options of the other job were not given.
+
+    Raises:
+        InputError: naming the first that was.
+    """
+    other = "a network" if job == "molecules" else "molecules"
+    _refuse(values, f"{run} was trained on {'molecules' if job == 'molecules' else 'a network'}, and this is for {other}")
+
+
+def _refuse(values: Mapping[str, Any], reason: str) -> None:
+    for name, value in values.items():
+        if value not in (None, False):
+            raise InputError(f"{name} does not go here: {reason}")
+
+
+def _exactly_one(name: str, files: object, dataset: str | None) -> None:
+    if (files is None) == (dataset is None):
+        raise InputError(f"give {name} or --dataset NAME" + ("" if files is None else ", not both"))
+
+
+def _given(path: Path | None) -> Path:
+    assert path is not None
+    return path

@@ -1,0 +1,122 @@
+"""`graphattn train molecules` and `graphattn train nodes`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from graphattn.cli import options
+from graphattn.cli.config import config_option, estimator_params
+from graphattn.cli.screen import Screen, score_table
+from graphattn.cli.source import molecule_table, network
+
+app = typer.Typer(
+    help="Train a model on your data.",
+    epilog=options.example("graphattn train nodes --dataset karate --out runs/karate"),
+)
+
+Out = Annotated[Path, typer.Option(metavar="FOLDER", help="Folder to write the run to.", show_default=False)]
+
+
+@app.command(epilog=options.example("graphattn train molecules --dataset nci_crippen --epochs 2 --out runs/logp"))
+def molecules(
+    ctx: typer.Context,
+    out: Out,
+    table: Annotated[
+        Path | None, typer.Argument(help="Delimited file (, ; or tab), also gzip, with a column of SMILES.", show_default=False)
+    ] = None,
+    dataset: options.Dataset = None,
+    smiles_column: Annotated[str | None, typer.Option(metavar="NAME", help="Column with the SMILES; default: smiles.")] = None,
+    target_column: Annotated[str | None, typer.Option(metavar="NAME", help="Column with what to learn.")] = None,
+    task: Annotated[str, typer.Option(metavar="TASK", help="regression or classification.")] = "regression",
+    split: options.Split = None,
+    epochs: options.Epochs = None,
+    seed: options.Seed = 0,
+    resume: options.Resume = False,
+    config: Annotated[Path | None, config_option("MoleculeRegressor")] = None,
+    overwrite: options.Overwrite = False,
+    device: options.Device = "auto",
+    quiet: options.Quiet = False,
+    debug: options.Debug = False,
+) -> None:
+    """Learn one value, or one class, for each molecule of a table.
+
+    The run's folder gets the model, its scores beside trivial baselines, the predictions of the test part, and pictures.
+    """
+    with Screen(quiet, debug, resumable=True) as screen:
+        from graphattn.estimators.runs import RunOptions, train_molecules
+
+        source = molecule_table(screen, table, dataset, smiles_column, target_column)
+        params = estimator_params(ctx, epochs=epochs, device=device)
+        given: dict[str, Any] = {"seed": seed, "split": split, "resume": resume, "overwrite": overwrite, "params": params}
+        with screen.epochs() as report:
+            metrics = train_molecules(source, RunOptions(out, **given, report=report, notify=screen.say), task=task)
+        show_run(screen, out, metrics)
+
+
+@app.command(epilog=options.example("graphattn train nodes --dataset karate --out runs/karate"))
+def nodes(
+    ctx: typer.Context,
+    out: Out,
+    dataset: options.Dataset = None,
+    edges: options.Edges = None,
+    nodes: options.Nodes = None,
+    features: options.Features = None,
+    id_column: options.IdColumn = None,
+    label_column: options.LabelColumn = None,
+    source_column: options.SourceColumn = None,
+    target_column: options.EdgeTargetColumn = None,
+    feature_columns: options.FeatureColumns = None,
+    directed: options.Directed = False,
+    ignore_unknown_edges: options.IgnoreUnknownEdges = False,
+    split: options.Split = None,
+    epochs: options.Epochs = None,
+    seed: options.Seed = 0,
+    resume: options.Resume = False,
+    config: Annotated[Path | None, config_option("NodeClassifier")] = None,
+    overwrite: options.Overwrite = False,
+    device: options.Device = "auto",
+    quiet: options.Quiet = False,
+    debug: options.Debug = False,
+) -> None:
+    """Learn one label for each node of a network: people, pages, accounts.
+
+    Nodes without a label take part, and get predictions too. The run's folder gets the model, its scores beside trivial
+    baselines, the predictions of the test part, and pictures.
+    """
+    with Screen(quiet, debug, resumable=True) as screen:
+        from graphattn.estimators.runs import RunOptions, train_nodes
+
+        source = network(
+            screen,
+            dataset,
+            feature_columns,
+            edges=edges,
+            nodes=nodes,
+            features=features,
+            id_column=id_column,
+            label_column=label_column,
+            source_column=source_column,
+            target_column=target_column,
+            directed=directed,
+            ignore_unknown_edges=ignore_unknown_edges,
+        )
+        params = estimator_params(ctx, epochs=epochs, device=device)
+        given: dict[str, Any] = {"seed": seed, "split": split, "resume": resume, "overwrite": overwrite, "params": params}
+        with screen.epochs() as report:
+            metrics = train_nodes(source, RunOptions(out, **given, report=report, notify=screen.say))
+        show_run(screen, out, metrics)
+
+
+def show_run(screen: Screen, out: Path, metrics: dict[str, Any], *, without: tuple[str, ...] = ()) -> None:
+    """Shows the scores of a run, what was odd, and where the files are."""
+    screen.say("")
+    screen.show(score_table(metrics, without=without))
+    screen.say("")
+    for reason, count in metrics["excluded"].items():
+        screen.say(f"{count:,} rows left out: {reason}")
+    if metrics["duplicates_across_splits"]:
+        screen.say(f"{metrics['duplicates_across_splits']:,} rows of valid and test repeat a molecule of train")
+    screen.say(f"{metrics['seconds']:.0f} s; model, scores, predictions and pictures are in {out}")

@@ -1,0 +1,108 @@
+"""Where a network comes from: files, or the catalogue of data sets."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torch_geometric.data import Data
+
+from graphattn.errors import InputError
+from graphattn.networks import FeatureEncoding, load_network
+from graphattn.splits import Split
+from graphattn.tables import iter_table
+
+
+@dataclass(frozen=True)
+class LoadedNetwork:
+    """A network ready to train on or to label.
+
+    Args:
+        data: the graph, see `graphattn.networks.Network`.
+        ids: name of each node.
+        encoding: how its features were made; None where they came ready made.
+        split: the standard split, where there is one.
+        report: counts of what was found, see `graphattn.networks.Network`.
+    """
+
+    data: Data
+    ids: list[str]
+    encoding: FeatureEncoding | None
+    split: Split | None
+    report: dict[str, int]
+
+
+@dataclass(frozen=True)
+class NetworkFiles:
+    """A network in files; arguments as in `graphattn.networks.load_network`, columns by default those of the trained run."""
+
+    edges: Path
+    nodes: Path | None = None
+    features: Path | None = None
+    id_column: str | None = None
+    label_column: str | None = None
+    source_column: str | None = None
+    target_column: str | None = None
+    feature_columns: Sequence[str] = ()
+    directed: bool = False
+    ignore_unknown_edges: bool = False
+
+    @property
+    def name(self) -> str:
+        return str(self.edges if self.nodes is None else self.nodes)
+
+    def load(self, config: dict[str, Any] | None = None) -> LoadedNetwork:
+        """Reads it; `config` is the "data" entry of the config of the run that is to label it, whose features it gets."""
+        trained = config or {}
+        encoding = FeatureEncoding.from_dict(trained["encoding"]) if trained.get("encoding") else None
+        if config is not None and encoding is None:
+            raise InputError("this run was trained on a data set whose features came ready made; label it with --dataset")
+        label_column = self.label_column
+        if config is not None and label_column is None and self.nodes is not None:
+            # Labels are not needed to label a network; they are read where they are.
+            label_column = trained["label_column"] if trained["label_column"] in _columns(self.nodes) else None
+        network = load_network(
+            self.edges,
+            self.nodes,
+            self.features,
+            id_column=self.id_column or (trained.get("id_column") if self.nodes is not None else None),
+            label_column=label_column,
+            source_column=self.source_column,
+            target_column=self.target_column,
+            feature_columns=self.feature_columns,
+            directed=self.directed or trained.get("directed", False),
+            ignore_unknown_edges=self.ignore_unknown_edges,
+            encoding=encoding,
+            class_names=trained.get("class_names"),
+        )
+        return LoadedNetwork(network.data, network.ids, network.encoding, None, network.report)
+
+
+@dataclass(frozen=True)
+class NetworkOfCatalogue:
+    """A network of the catalogue of data sets."""
+
+    name: str
+
+    def load(self, config: dict[str, Any] | None = None) -> LoadedNetwork:
+        """Loads it; `config` is the "data" entry of the config of the run that is to label it, whose features it must have."""
+        from graphattn.data import load_network_dataset
+
+        loaded = load_network_dataset(self.name)
+        if config is not None:
+            encoding = None if loaded.encoding is None else loaded.encoding.to_dict()
+            if (encoding, loaded.class_names) != (config.get("encoding"), config["class_names"]):
+                raise InputError(f"data set {self.name!r} has other features or classes than the run was trained with")
+        source, target = loaded.data.edge_index
+        # The catalogue's networks have no direction: each edge stands both ways, and a self-loop once.
+        report = {"nodes": len(loaded.ids), "edges": int((source <= target).sum())}
+        return LoadedNetwork(loaded.data, loaded.ids, loaded.encoding, loaded.split, report)
+
+
+NetworkSource = NetworkFiles | NetworkOfCatalogue
+
+
+def _columns(path: Path) -> list[str]:
+    return next(iter_table(path, 1)).columns.tolist()
