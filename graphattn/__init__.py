@@ -6,8 +6,9 @@ command line answers `--help` at once.
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from graphattn.lazy import lazy_names
 
 __version__ = "0.1.0"
 
@@ -37,14 +38,4 @@ if TYPE_CHECKING:
     from graphattn.ops import AdjacencyMask as AdjacencyMask
     from graphattn.ops import BlockDiagonalMask as BlockDiagonalMask
 
-
-def __getattr__(name: str) -> Any:
-    if name in _HOME:
-        return getattr(importlib.import_module(_HOME[name]), name)
-    if name in _PACKAGES:
-        return importlib.import_module(f"graphattn.{name}")
-    raise AttributeError(f"module 'graphattn' has no attribute {name!r}")
-
-
-def __dir__() -> list[str]:
-    return sorted([*globals(), *_HOME, *_PACKAGES])
+__getattr__, __dir__ = lazy_names(__name__, {**_HOME, **{name: f"graphattn.{name}" for name in _PACKAGES}})

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -127,8 +127,3 @@ def read_split_file(path: Path | str, n_rows: int) -> Split:
                 raise InputError(f"split file {path} has row {row} twice, in {seen[row]!r} and in {part!r}")
             seen[row] = part
     return {part: np.sort(np.array(content[part], dtype=np.int64)) for part in PARTS}
-
-
-def write_split_file(path: Path | str, split: Mapping[str, npt.NDArray[np.int64]]) -> None:
-    """Write a split so that `read_split_file` reads it."""
-    Path(path).write_text(json.dumps({part: split[part].tolist() for part in PARTS}) + "\n", encoding="utf-8")

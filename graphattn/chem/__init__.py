@@ -5,26 +5,27 @@ Names are imported on first use (PEP 562), so that workers that featurise never 
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from graphattn.lazy import lazy_names
 
 _HOME = {
-    "ATOM_FEATURES": "features",
-    "ATOM_WIDTH": "features",
-    "BOND_FEATURES": "features",
-    "BOND_WIDTH": "features",
-    "FEATURE_VERSION": "features",
-    "Molecules": "molecules",
-    "atom_feature_names": "features",
-    "bond_feature_names": "features",
-    "canonical_smiles": "smiles",
-    "crippen_contributions": "crippen",
-    "crippen_logp": "crippen",
-    "featurise": "molecules",
-    "from_smiles": "molecules",
-    "parse_smiles": "smiles",
-    "scaffold": "split",
-    "scaffold_split": "split",
+    "ATOM_FEATURES": "graphattn.chem.features",
+    "ATOM_WIDTH": "graphattn.chem.features",
+    "BOND_FEATURES": "graphattn.chem.features",
+    "BOND_WIDTH": "graphattn.chem.features",
+    "FEATURE_VERSION": "graphattn.chem.features",
+    "Molecules": "graphattn.chem.molecules",
+    "atom_feature_names": "graphattn.chem.features",
+    "bond_feature_names": "graphattn.chem.features",
+    "canonical_smiles": "graphattn.chem.smiles",
+    "crippen_contributions": "graphattn.chem.crippen",
+    "crippen_logp": "graphattn.chem.crippen",
+    "featurise": "graphattn.chem.molecules",
+    "from_smiles": "graphattn.chem.molecules",
+    "parse_smiles": "graphattn.chem.smiles",
+    "scaffold": "graphattn.chem.split",
+    "scaffold_split": "graphattn.chem.split",
 }
 
 __all__ = [*_HOME]
@@ -47,12 +48,4 @@ if TYPE_CHECKING:
     from graphattn.chem.split import scaffold as scaffold
     from graphattn.chem.split import scaffold_split as scaffold_split
 
-
-def __getattr__(name: str) -> Any:
-    if name in _HOME:
-        return getattr(importlib.import_module(f"graphattn.chem.{_HOME[name]}"), name)
-    raise AttributeError(f"module 'graphattn.chem' has no attribute {name!r}")
-
-
-def __dir__() -> list[str]:
-    return sorted([*globals(), *_HOME])
+__getattr__, __dir__ = lazy_names(__name__, _HOME)

@@ -5,6 +5,7 @@ Nothing heavy is imported before a command runs, so that help answers at once.
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 from typing import Annotated
@@ -59,6 +60,8 @@ def main(args: Sequence[str] | None = None) -> None:
     Args:
         args: what stands after `graphattn`; default: the arguments of the process.
     """
+    # Waiting threads must sleep: where other programs use the cores, spinning ones make small models a hundred times slower.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     given = list(sys.argv[1:] if args is None else args)
     try:
         code = app(args=given or ["--help"], prog_name="graphattn", standalone_mode=False)

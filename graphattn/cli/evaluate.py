@@ -46,7 +46,8 @@ def evaluate(
 ) -> None:
     """Score a trained run on labelled data, as JSON on stdout.
 
-    The scores are those of metrics.json; scores_unseen leaves out the rows that the run was trained on or stopped by.
+    The scores are those of metrics.json; scores_unseen leaves out the rows that
+    the run was trained on or stopped by.
     """
     files: dict[str, Any] = {
         "edges": edges,

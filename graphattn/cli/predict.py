@@ -9,8 +9,7 @@ import typer
 
 from graphattn.cli import options
 from graphattn.cli.screen import Screen, complain
-from graphattn.cli.source import fetch_if_missing, flags, network, refuse_options_of_other_job, run_config
-from graphattn.errors import InputError
+from graphattn.cli.source import exactly_one, fetch_if_missing, flags, network, refuse_options_of_other_job, run_config
 
 EXAMPLE = options.example(
     "graphattn train nodes --dataset karate --out runs/karate",
@@ -83,8 +82,7 @@ def predict(
 def _molecules(screen: Screen, table: Path | None, dataset: str | None) -> Any:
     from graphattn.estimators.runs import MoleculeTable
 
-    if (table is None) == (dataset is None):
-        raise InputError("give TABLE or --dataset NAME" + ("" if table is None else ", not both"))
+    exactly_one("TABLE", table, dataset)
     if dataset is None:
         return table
     fetch_if_missing(screen, dataset, "molecules")

@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from graphattn.estimators.runs import MoleculeTable, NetworkFiles, NetworkOfCatalogue
 
 
+_JOBS = {"MoleculeRegressor": "molecules", "MoleculeClassifier": "molecules", "NodeClassifier": "nodes"}
+
+
 def molecule_table(
     screen: Screen, table: Path | None, dataset: str | None, smiles_column: str | None, target_column: str | None
 ) -> MoleculeTable:
@@ -23,7 +26,7 @@ def molecule_table(
     """
     from graphattn.estimators.runs import MoleculeTable
 
-    _exactly_one("TABLE", table, dataset)
+    exactly_one("TABLE", table, dataset)
     if dataset is not None:
         _refuse({"--smiles-column": smiles_column, "--target-column": target_column}, "the data set names its columns itself")
         fetch_if_missing(screen, dataset, "molecules")
@@ -49,7 +52,7 @@ def network(
     """
     from graphattn.estimators.runs import NetworkFiles, NetworkOfCatalogue
 
-    _exactly_one("--edges", files["edges"], dataset)
+    exactly_one("--edges", files["edges"], dataset)
     if dataset is not None:
         _refuse(flags(feature_columns=feature_columns, **files), "the data set names its files and columns itself")
         fetch_if_missing(screen, dataset, "nodes")
@@ -75,11 +78,14 @@ def run_config(run: Path) -> tuple[str, dict[str, Any]]:
     Raises:
         InputError: where the folder is no run.
     """
-    from graphattn.estimators.persist import load_config
+    from graphattn.estimators.persist import CONFIG_FILE, load_config
 
     config = load_config(run)
+    job = _JOBS.get(str(config["estimator"]))
+    if job is None:
+        raise InputError(f"{run / CONFIG_FILE} holds a {config['estimator']!r}; known are {', '.join(_JOBS)}")
     data = config.get("data")
-    return "nodes" if config["estimator"] == "NodeClassifier" else "molecules", data if isinstance(data, dict) else {}
+    return job, data if isinstance(data, dict) else {}
 
 
 def flags(**values: Any) -> dict[str, Any]:
@@ -103,7 +109,12 @@ def _refuse(values: Mapping[str, Any], reason: str) -> None:
             raise InputError(f"{name} does not go here: {reason}")
 
 
-def _exactly_one(name: str, files: object, dataset: str | None) -> None:
+def exactly_one(name: str, files: object, dataset: str | None) -> None:
+    """Checks that there are files or a data set, and not both.
+
+    Raises:
+        InputError: otherwise.
+    """
     if (files is None) == (dataset is None):
         raise InputError(f"give {name} or --dataset NAME" + ("" if files is None else ", not both"))
 

@@ -43,7 +43,8 @@ def molecules(
 ) -> None:
     """Learn one value, or one class, for each molecule of a table.
 
-    The run's folder gets the model, its scores beside trivial baselines, the predictions of the test part, and pictures.
+    The run's folder gets the model, its scores beside trivial baselines, the
+    predictions of the test part, and pictures.
     """
     with Screen(quiet, debug, resumable=True) as screen:
         from graphattn.estimators.runs import RunOptions, train_molecules
@@ -83,8 +84,9 @@ def nodes(
 ) -> None:
     """Learn one label for each node of a network: people, pages, accounts.
 
-    Nodes without a label take part, and get predictions too. The run's folder gets the model, its scores beside trivial
-    baselines, the predictions of the test part, and pictures.
+    Nodes without a label take part, and get predictions too. The run's folder
+    gets the model, its scores beside trivial baselines, the predictions of the
+    test part, and pictures.
     """
     with Screen(quiet, debug, resumable=True) as screen:
         from graphattn.estimators.runs import RunOptions, train_nodes

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from graphattn.lazy import lazy_names
 
 _HOME = {
-    "Card": "card",
-    "CardFile": "card",
-    "card_names": "card",
-    "load_card": "card",
-    "dataset_folder": "download",
-    "fetch": "download",
-    "local_folder": "download",
-    "MoleculeDataset": "catalogue",
-    "NetworkDataset": "catalogue",
-    "load_molecules": "catalogue",
-    "load_network_dataset": "catalogue",
+    "Card": "graphattn.data.card",
+    "CardFile": "graphattn.data.card",
+    "card_names": "graphattn.data.card",
+    "load_card": "graphattn.data.card",
+    "dataset_folder": "graphattn.data.download",
+    "fetch": "graphattn.data.download",
+    "local_folder": "graphattn.data.download",
+    "MoleculeDataset": "graphattn.data.catalogue",
+    "NetworkDataset": "graphattn.data.catalogue",
+    "load_molecules": "graphattn.data.catalogue",
+    "load_network_dataset": "graphattn.data.catalogue",
 }
 
 __all__ = [*_HOME]
@@ -34,8 +35,4 @@ if TYPE_CHECKING:
     from graphattn.data.download import fetch as fetch
     from graphattn.data.download import local_folder as local_folder
 
-
-def __getattr__(name: str) -> Any:
-    if name in _HOME:
-        return getattr(importlib.import_module(f"graphattn.data.{_HOME[name]}"), name)
-    raise AttributeError(f"module 'graphattn.data' has no attribute {name!r}")
+__getattr__, __dir__ = lazy_names(__name__, _HOME)

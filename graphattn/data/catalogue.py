@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -227,17 +226,10 @@ def _arrays(path: Path) -> dict[str, np.ndarray]:
 
 
 def _sparse(matrix: sp.csr_matrix) -> torch.Tensor:
-    matrix.sum_duplicates()
-    with warnings.catch_warnings():
-        # torch announces once in a process that its CSR support is in beta.
-        warnings.filterwarnings("ignore", message="Sparse CSR tensor support is in beta")
-        return torch.sparse_csr_tensor(
-            torch.from_numpy(matrix.indptr).long(),
-            torch.from_numpy(matrix.indices).long(),
-            torch.from_numpy(matrix.data).float(),
-            size=matrix.shape,
-            check_invariants=True,
-        )
+    from graphattn.networks.features import sparse_features
+
+    entries = matrix.tocoo()
+    return sparse_features(entries.row.astype(np.int64), entries.col.astype(np.int64), entries.data, matrix.shape)
 
 
 def _from_masks(*masks: torch.Tensor) -> Split:

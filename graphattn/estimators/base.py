@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 from collections.abc import Iterator, Mapping
 from numbers import Integral
 from pathlib import Path
@@ -24,6 +25,9 @@ class GraphEstimator(BaseEstimator):
     """Base of the estimators: parameters are stored as given, as scikit-learn's `clone` needs; `fit` makes the rest."""
 
     encodings: Mapping[str, int] | None
+    device: str
+    precision: str
+    seed: int
     model_: GraphTransformer
     model_options_: dict[str, Any]
     history_: list[dict[str, float]]
@@ -43,8 +47,11 @@ class GraphEstimator(BaseEstimator):
             NotFittedError: before `fit`.
         """
         self._check_fitted()
-        params = {name: value for name, value in self.get_params().items() if name not in _OF_THE_MACHINE}
-        return {"estimator": type(self).__name__, "params": params, "model": self.model_options_, **self._extra_config()}
+        parts = {"estimator": type(self).__name__, "params": self._params(), "model": self.model_options_}
+        return plain({**parts, **self._extra_config()})
+
+    def _params(self) -> dict[str, Any]:
+        return {name: value for name, value in self.get_params().items() if name not in _OF_THE_MACHINE}
 
     @classmethod
     def from_pretrained(cls, folder: str | Path, *, device: str = "auto") -> Self:
@@ -63,14 +70,16 @@ class GraphEstimator(BaseEstimator):
             raise InputError(f"{path / CONFIG_FILE} holds a {config['estimator']}, not a {cls.__name__}")
         try:
             estimator = cls(**config["params"], device=device)
+            estimator.model_options_ = config["model"]
             estimator._restore(config)
-            model = GraphTransformer(**config["model"])
+            # Without memory or random weights: whatever the config says, what is read is what the file of weights holds.
+            with torch.device("meta"):
+                model = GraphTransformer(**config["model"])
         except InputError as error:
             raise InputError(f"{path / CONFIG_FILE} is damaged: {error}") from None
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
+        except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
             raise InputError(f"{path / CONFIG_FILE} is damaged: {type(error).__name__} {error}") from None
         load_weights(path, model)
-        estimator.model_options_ = config["model"]
         estimator.model_ = model.to(estimator._fabric().device).eval()
         return estimator
 
@@ -92,6 +101,8 @@ class GraphEstimator(BaseEstimator):
             InputError: naming the parameter, what it is and what it must be.
         """
         params = self.get_params()
+        if not isinstance(self.seed, Integral) or not 0 <= self.seed < 2**63:
+            raise InputError(f"seed must be a whole number from 0 up, got {self.seed!r}")
         for name in _COUNTS:
             value = params.get(name, 1)
             if not isinstance(value, Integral) or value < 1:
@@ -110,19 +121,20 @@ class GraphEstimator(BaseEstimator):
 
     def _fabric(self) -> Fabric:
         kind, _, number = str(self.device).partition(":")
-        if kind not in ("auto", "cpu", "cuda", "mps") or (number and not number.isdigit()):
+        if kind not in ("auto", "cpu", "cuda", "mps") or (number and not (kind == "cuda" and number.isdigit())):
             raise InputError(f"device must be 'auto', 'cpu', 'cuda', 'cuda:N' or 'mps', got {self.device!r}")
-        if kind == "cuda" and not torch.cuda.is_available():
-            raise InputError(f"device {self.device!r} was asked for, but torch finds no CUDA GPU here; use 'cpu' or 'auto'")
-        try:
-            return Fabric(accelerator=kind, devices=[int(number)] if number else 1, precision=self.precision)
-        except ValueError as error:
-            raise InputError(f"precision {self.precision!r} cannot be used here: {error}") from None
+        there = {"cuda": torch.cuda.device_count(), "mps": int(torch.backends.mps.is_available())}.get(kind, 1)
+        if int(number or 0) >= there:
+            raise InputError(f"device {self.device!r} was asked for, but torch does not find it here; use 'cpu' or 'auto'")
+        if self.precision not in _PRECISIONS:
+            raise InputError(f"precision must be one of {', '.join(_PRECISIONS)}, got {self.precision!r}")
+        return Fabric(accelerator=kind, devices=[int(number)] if number else 1, precision=self.precision)
 
     def _train_options(self) -> TrainOptions:
         return TrainOptions(**{name: getattr(self, name) for name in ("epochs", "learning_rate", "weight_decay", "patience")})
 
 
+_PRECISIONS = ("32-true", "bf16-mixed")
 _COUNTS = ("channels", "num_layers", "heads", "epochs", "patience", "batch_size")
 # Parameters that say how to compute here, and are not part of what was trained.
 _OF_THE_MACHINE = ("device", "precision", "n_jobs")
@@ -134,6 +146,29 @@ def seeded(seed: int) -> Iterator[None]:
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         yield
+
+
+def digest(*parts: object) -> str:
+    """A hash of data and options, by which a run is known again."""
+    state = hashlib.sha256()
+    for part in parts:
+        state.update(part.tobytes() if isinstance(part, np.ndarray) else repr(part).encode(errors="backslashreplace"))
+    return state.hexdigest()
+
+
+def plain(value: Any) -> Any:
+    """The same with numpy's numbers and tuples as JSON has them."""
+    if isinstance(value, Mapping):
+        return {str(name): plain(entry) for name, entry in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain(entry) for entry in value]
+    return value.item() if isinstance(value, np.generic) else value
+
+
+def check_classes(classes: np.ndarray, model_options: dict[str, Any]) -> None:
+    """Raises InputError where a config has another number of classes than its model has outputs."""
+    if len(classes) != model_options["out_channels"]:
+        raise InputError(f"it has {len(classes)} classes for {model_options['out_channels']} outputs")
 
 
 def pack_classes(classes: np.ndarray) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from sklearn.base import ClassifierMixin
 from torch import Tensor
 
 from graphattn.errors import InputError
-from graphattn.estimators.base import pack_classes, unpack_classes
+from graphattn.estimators.base import check_classes, pack_classes, unpack_classes
 from graphattn.estimators.molecule_estimator import MoleculeEstimator, check_rows
 
 
@@ -47,22 +47,23 @@ class MoleculeClassifier(ClassifierMixin, MoleculeEstimator):
         rows, values = check_rows(smiles, y)
         probability = self.predict_proba(rows)
         good = ~np.isnan(probability).any(axis=1)
-        right = self.classes_[probability[good].argmax(axis=1)] == values[good]
+        right = self.classes_[probability[good].argmax(axis=1)] == _natural(values[good])
         return float(np.average(right, weights=None if sample_weight is None else np.asarray(sample_weight)[good]))
 
     def _out_channels(self) -> int:
         return len(self.classes_)
 
-    def _learn_target(self, values: np.ndarray) -> np.ndarray:
-        self.classes_ = _class_labels(values)
-        return self._encode_target(values)
+    def _learn_target(self, values: np.ndarray, valid_values: np.ndarray) -> None:
+        missing = int(pd.isna(values).sum() + pd.isna(valid_values).sum())
+        if missing:
+            raise InputError(f"y has {missing} missing labels")
+        if len(np.unique(_natural(values))) < 2:
+            raise InputError(f"a classifier needs at least two classes to train on, got only {values[0]!r}")
+        # A class that only validation rows have keeps its place, and is never predicted.
+        self.classes_ = np.unique(_natural(np.concatenate([values, valid_values])))
 
     def _encode_target(self, values: np.ndarray) -> np.ndarray:
-        number = {label: place for place, label in enumerate(self.classes_.tolist())}
-        unknown = sorted({str(value) for value in values.tolist() if value not in number})
-        if unknown:
-            raise InputError(f"the validation rows have classes that no training row has: {', '.join(unknown[:5])}")
-        return np.array([number[value] for value in values.tolist()], dtype=np.int64)
+        return np.searchsorted(self.classes_, _natural(values)) if len(values) else np.zeros(0, dtype=np.int64)
 
     def _decode(self, raw: Tensor) -> Tensor:
         return raw.double().softmax(-1)
@@ -79,18 +80,9 @@ class MoleculeClassifier(ClassifierMixin, MoleculeEstimator):
 
     def _restore_target(self, config: dict[str, Any]) -> None:
         self.classes_ = unpack_classes(config["classes"])
+        check_classes(self.classes_, self.model_options_)
 
 
-def _class_labels(values: np.ndarray) -> np.ndarray:
-    """The distinct labels in order.
-
-    Raises:
-        InputError: where a label is missing, or there are fewer than two.
-    """
-    missing = int(pd.isna(values).sum())
-    if missing:
-        raise InputError(f"y has {missing} missing labels")
-    classes = np.unique(values.astype(str) if values.dtype.kind == "O" else values)
-    if len(classes) < 2:
-        raise InputError(f"a classifier needs at least two classes, got {', '.join(map(str, classes)) or 'none'}")
-    return classes
+def _natural(values: np.ndarray) -> np.ndarray:
+    """Labels as numpy holds them by themselves: numbers as numbers, and as text where they are mixed with text."""
+    return np.asarray(values.tolist())

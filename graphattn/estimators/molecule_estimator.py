@@ -14,7 +14,7 @@ from torch_geometric.data import Batch, Data
 
 from graphattn.chem import ATOM_WIDTH, BOND_WIDTH, FEATURE_VERSION, featurise
 from graphattn.errors import InputError
-from graphattn.estimators.base import GraphEstimator, seeded
+from graphattn.estimators.base import GraphEstimator, digest, seeded
 from graphattn.nn import GraphTransformer
 from graphattn.splits import random_split
 from graphattn.train import Progress, fit
@@ -40,7 +40,7 @@ class MoleculeEstimator(GraphEstimator):
         readout: str = "mean",
         encodings: Mapping[str, int] | None = None,
         dropout: float = 0.1,
-        epochs: int = 60,
+        epochs: int = 50,
         batch_size: int = 32,
         learning_rate: float = 5e-4,
         weight_decay: float = 0.01,
@@ -95,14 +95,16 @@ class MoleculeEstimator(GraphEstimator):
         """
         self._check_params()
         rows, values = check_rows(smiles, y)
+        valid_rows, valid_values = check_rows(*valid) if valid is not None else ([], values[:0])
+        self.model_options_ = self._make_model_options()
         graphs, self.excluded_ = self._graphs(rows)
         good = [row for row, graph in enumerate(graphs) if graph is not None]
         if not good:
             reason = next(iter(self.excluded_.values()), "there are no rows")
             raise InputError(f"none of the {len(rows)} rows of smiles can be used: {reason}")
-        pairs = [(graphs[row], target) for row, target in zip(good, self._learn_target(values[good]), strict=True)]
+        self._learn_target(values[good], valid_values)
+        pairs = [(graphs[row], target) for row, target in zip(good, self._encode_target(values[good]), strict=True)]
         if valid is not None:
-            valid_rows, valid_values = check_rows(*valid)
             valid_graphs, _ = self._graphs(valid_rows)
             kept = [row for row, graph in enumerate(valid_graphs) if graph is not None]
             targets = self._encode_target(valid_values[kept])
@@ -113,27 +115,24 @@ class MoleculeEstimator(GraphEstimator):
             pairs = [pairs[row] for row in parts["train"]]
         fabric = self._fabric()
         with seeded(self.seed):
-            self.model_options_ = self._make_model_options()
+            self.model_options_["out_channels"] = self._out_channels()
             model = GraphTransformer(**self.model_options_)
             job = _MoleculeJob(self, pairs, held_out, fabric.device)
-            progress = fit(model, job, self._train_options(), fabric, checkpoint=checkpoint, report=report)
+            identity = digest(self._params(), rows, values.tolist(), valid_rows, valid_values.tolist())
+            progress = fit(model, job, self._train_options(), fabric, checkpoint=checkpoint, identity=identity, report=report)
         self.model_, self.history_ = model, progress.history
         return self
 
     def _graphs(self, smiles: list[str]) -> tuple[list[Data | None], dict[int, str]]:
         """The graph of each row with its encodings, None where the SMILES is bad; and why."""
         molecules = featurise(smiles, n_jobs=self.n_jobs)
-        transform = encoding_transform(self._encoding_columns())
+        transform = encoding_transform(self.model_options_["encodings"])
         return [None if graph is None else transform(graph) for graph in molecules.graphs], molecules.errors
-
-    def _encoding_columns(self) -> dict[str, int]:
-        return {"random_walk": 16} if self.encodings is None else dict(self.encodings)
 
     def _make_model_options(self) -> dict[str, Any]:
         return {
             "in_channels": ATOM_WIDTH,
             "channels": self.channels,
-            "out_channels": self._out_channels(),
             "num_layers": self.num_layers,
             "heads": self.heads,
             "readout": self.readout,
@@ -141,7 +140,7 @@ class MoleculeEstimator(GraphEstimator):
             "score": self.attention_score,
             "normaliser": self.normaliser,
             "edge_dim": BOND_WIDTH,
-            "encodings": self._encoding_columns(),
+            "encodings": {"random_walk": 16} if self.encodings is None else dict(self.encodings),
             "dropout": self.dropout,
         }
 
@@ -156,7 +155,7 @@ class MoleculeEstimator(GraphEstimator):
             NotFittedError: before `fit`.
         """
         self._check_fitted()
-        rows = list(smiles)
+        rows = _as_list(smiles)
         graphs, errors = self._graphs(rows)
         out = np.full((len(rows), self._out_channels()), np.nan)
         good = [row for row, graph in enumerate(graphs) if graph is not None]
@@ -172,6 +171,8 @@ class MoleculeEstimator(GraphEstimator):
         return {"features": FEATURE_VERSION, "target": self._target_config()}
 
     def _restore(self, config: dict[str, Any]) -> None:
+        if not isinstance(self.model_options_["encodings"], dict):
+            raise InputError("its encodings are not name → columns")
         if config["features"] != FEATURE_VERSION:
             raise InputError(f"it was trained on version {config['features']} of the atom features, here is {FEATURE_VERSION}")
         self._restore_target(config["target"])
@@ -180,11 +181,12 @@ class MoleculeEstimator(GraphEstimator):
     def _out_channels(self) -> int: ...
 
     @abstractmethod
-    def _learn_target(self, values: np.ndarray) -> np.ndarray:
-        """Learns what there is to know of the targets, and encodes them as the loss takes them."""
+    def _learn_target(self, values: np.ndarray, valid_values: np.ndarray) -> None:
+        """Learns what `_encode_target` needs to know of the targets."""
 
     @abstractmethod
-    def _encode_target(self, values: np.ndarray) -> np.ndarray: ...
+    def _encode_target(self, values: np.ndarray) -> np.ndarray:
+        """The targets as the loss takes them."""
 
     @abstractmethod
     def _decode(self, raw: Tensor) -> Tensor:
@@ -253,9 +255,14 @@ def run_model(model: nn.Module, batch: Batch) -> Tensor:
 
 
 def check_rows(smiles: Iterable[str], y: Iterable[Any]) -> tuple[list[str], np.ndarray]:
-    if isinstance(smiles, str):
-        raise InputError(f"smiles must be a list of SMILES, got the one string {smiles!r}")
-    rows, values = list(smiles), np.asarray(y if hasattr(y, "__array__") else list(y))
+    """SMILES as a list and targets as an array, one for each."""
+    rows, values = _as_list(smiles), y if isinstance(y, np.ndarray) else np.array(list(y), dtype=object)
     if values.shape != (len(rows),):
         raise InputError(f"y must have one entry for each of the {len(rows)} SMILES, got shape {list(values.shape)}")
     return rows, values
+
+
+def _as_list(smiles: Iterable[str]) -> list[str]:
+    if isinstance(smiles, str):
+        raise InputError(f"smiles must be a list of SMILES, got the one string {smiles!r}")
+    return list(smiles)

@@ -36,9 +36,9 @@ class MoleculeRegressor(RegressorMixin, MoleculeEstimator):
         patience: epochs without a better validation score after which training stops.
         valid_fraction: part of the rows held out for that where `fit` is given no validation rows.
         seed: of the weights, the order of the molecules, dropout and the held-out rows. The same seed gives the same model,
-            bit for bit, on the same machine.
+            bit for bit, on the same machine's CPU.
         device: "auto", "cpu", "cuda", "cuda:N" or "mps".
-        precision: of training, as lightning-fabric names it: "32-true", "bf16-mixed", "16-mixed".
+        precision: of training, as lightning-fabric names it: "32-true" or "bf16-mixed".
         n_jobs: processes that read SMILES; default: as many as pay.
 
     Example:
@@ -64,10 +64,9 @@ class MoleculeRegressor(RegressorMixin, MoleculeEstimator):
     def _out_channels(self) -> int:
         return 1
 
-    def _learn_target(self, values: np.ndarray) -> np.ndarray:
+    def _learn_target(self, values: np.ndarray, valid_values: np.ndarray) -> None:
         numbers = _as_numbers(values)
         self.mean_, self.std_ = float(numbers.mean()), float(numbers.std()) or 1.0
-        return self._encode_target(numbers)
 
     def _encode_target(self, values: np.ndarray) -> np.ndarray:
         return ((_as_numbers(values) - self.mean_) / self.std_).astype(np.float32)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
@@ -15,7 +14,7 @@ from torch import Tensor, nn
 from torch_geometric.data import Data
 
 from graphattn.errors import InputError
-from graphattn.estimators.base import GraphEstimator, pack_classes, seeded, unpack_classes
+from graphattn.estimators.base import GraphEstimator, check_classes, digest, pack_classes, seeded, unpack_classes
 from graphattn.nn import GraphTransformer
 from graphattn.ops import AdjacencyMask
 from graphattn.train import Progress, fit
@@ -43,9 +42,10 @@ class NodeClassifier(ClassifierMixin, GraphEstimator):
         learning_rate: peak of the learning rate of AdamW, after a warm-up and before a cosine decay.
         weight_decay: of AdamW.
         patience: epochs without a better validation score after which training stops.
-        seed: of the weights and of dropout. The same seed gives the same model, bit for bit, on the same machine.
+        seed: of the weights and of dropout. The same seed gives the same model, bit for bit, on the same machine's
+            CPU.
         device: "auto", "cpu", "cuda", "cuda:N" or "mps".
-        precision: of training, as lightning-fabric names it: "32-true", "bf16-mixed", "16-mixed".
+        precision: of training, as lightning-fabric names it: "32-true" or "bf16-mixed".
 
     Example:
         >>> NodeClassifier().fit(data, train_mask, valid_mask).predict(data)  # doctest: +SKIP
@@ -127,35 +127,26 @@ class NodeClassifier(ClassifierMixin, GraphEstimator):
         train = _as_nodes(torch.ones(num_nodes, dtype=torch.bool) if given is None else given, num_nodes, "train_mask", y)
         if given is None:
             train = train[~torch.isin(train, valid)]
-        self._learn_classes(y, train, data.get("class_names"))
-        class_of = {label: place for place, label in enumerate(self._labels.tolist())}
-        unknown = sorted(set(y[valid].tolist()) - set(class_of))
-        if unknown:
-            raise InputError(f"valid_mask has nodes of classes that are not among the nodes to train on: {unknown[:5]}")
-        target = torch.tensor([class_of.get(label, -1) for label in y.tolist()])
+        if len(y[train].unique()) < 2:
+            found = len(y[train].unique())
+            raise InputError(f"fit needs nodes of at least two classes to train on, got {found} among {len(train)} nodes")
+        names = data.get("class_names")
+        # A class that no node to train on has keeps its place, and is never predicted.
+        numbers = torch.arange(len(names)) if names is not None else y[y >= 0].unique()
+        if names is not None and int(y.max()) >= len(names):
+            raise InputError(f"data.y holds class {int(y.max())}, but data.class_names has {len(names)} names")
+        self.classes_ = numbers.numpy() if names is None else np.asarray(names)
+        target = torch.searchsorted(numbers, y.cpu())
+        self.model_options_ = self._make_model_options(data)
 
-        x = data.get("x")
-        self._in_channels = 0 if x is None else x.shape[1]
         fabric = self._fabric()
         inputs = self._inputs(data, fabric.device)
         with seeded(self.seed):
-            self.model_options_ = {
-                "in_channels": self._in_channels,
-                "channels": self.channels,
-                "out_channels": len(self.classes_),
-                "num_layers": self.num_layers,
-                "heads": self.heads,
-                "attention": self.attention if isinstance(self.attention, str) else list(self.attention),
-                "score": self.attention_score,
-                "normaliser": self.normaliser,
-                "encodings": self._encoding_columns(),
-                "dropout": self.dropout,
-                "attention_dropout": self.attention_dropout,
-                "input_dropout": self.dropout,
-            }
             model = GraphTransformer(**self.model_options_)
             job = NodeJob(inputs, target.to(fabric.device), train.to(fabric.device), valid.to(fabric.device))
-            progress = fit(model, job, self._train_options(), fabric, checkpoint=checkpoint, report=report)
+            edges = data.edge_index.cpu().numpy()
+            identity = digest(self._params(), edges, y.cpu().numpy(), train.numpy(), valid.numpy())
+            progress = fit(model, job, self._train_options(), fabric, checkpoint=checkpoint, identity=identity, report=report)
         self.model_, self.history_ = model, progress.history
         return self
 
@@ -188,42 +179,47 @@ class NodeClassifier(ClassifierMixin, GraphEstimator):
         truth = y.numpy()[nodes] if names is None else np.asarray(names)[y.numpy()[nodes]]
         return float(np.average(self.predict(data)[nodes] == truth, weights=sample_weight))
 
-    def _learn_classes(self, y: Tensor, train: Tensor, names: Sequence[str] | None) -> None:
-        labels = y[train].unique()
-        if len(labels) < 2:
-            raise InputError(f"fit needs nodes of at least two classes to train on, got {len(labels)} among {len(train)} nodes")
-        if names is None:
-            self._labels, self.classes_ = labels.numpy(), labels.numpy()
-        else:
-            # Every named class keeps its column, also one that no node to train on has.
-            self._labels, self.classes_ = np.arange(len(names)), np.asarray(names)
-
-    def _encoding_columns(self) -> dict[str, int]:
-        if self.encodings is not None:
-            return dict(self.encodings)
-        return {"degree": 1} if self._in_channels else {"degree": 1, "laplacian": 8}
+    def _make_model_options(self, data: Data) -> dict[str, Any]:
+        x = data.get("x")
+        default = {"degree": 1, "laplacian": 8} if x is None else {"degree": 1}
+        return {
+            "in_channels": 0 if x is None else x.shape[1],
+            "channels": self.channels,
+            "out_channels": len(self.classes_),
+            "num_layers": self.num_layers,
+            "heads": self.heads,
+            "attention": self.attention if isinstance(self.attention, str) else list(self.attention),
+            "score": self.attention_score,
+            "normaliser": self.normaliser,
+            "encodings": default if self.encodings is None else dict(self.encodings),
+            "dropout": self.dropout,
+            "attention_dropout": self.attention_dropout,
+            "input_dropout": self.dropout,
+        }
 
     def _inputs(self, data: Data, device: torch.device) -> dict[str, Any]:
         """What the model is called with: made once, as the whole network is one batch."""
         x = data.get("x")
-        width = 0 if x is None else x.shape[1]
-        if width != self._in_channels:
-            raise InputError(f"data.x must have {self._in_channels} features, as in training, got {width}")
-        bare = Data(edge_index=data.edge_index, num_nodes=data.num_nodes)
-        encoded = encoding_transform(self._encoding_columns())(copy.copy(bare))
+        width, expected = 0 if x is None else x.shape[1], self.model_options_["in_channels"]
+        if width != expected:
+            raise InputError(f"data.x must have {expected} features, as in training, got {width}")
+        if x is not None and not bool((x.values() if x.layout == torch.sparse_csr else x).isfinite().all()):
+            raise InputError("data.x holds values that are NaN or infinite")
+        encodings = self.model_options_["encodings"]
+        encoded = encoding_transform(encodings)(Data(edge_index=data.edge_index, num_nodes=data.num_nodes))
         mask = AdjacencyMask.from_edge_index(data.edge_index, data.num_nodes)
         return {
             "x": None if x is None else (x if x.layout == torch.sparse_csr else x.float()).to(device),
             "edge_index": mask.to(device),
-            "encodings": {name: encoded[f"{name}_pe"].to(device) for name in self._encoding_columns()},
+            "encodings": {name: encoded[f"{name}_pe"].to(device) for name in encodings},
         }
 
     def _extra_config(self) -> dict[str, Any]:
-        return {"in_channels": self._in_channels, "classes": pack_classes(self.classes_)}
+        return {"classes": pack_classes(self.classes_)}
 
     def _restore(self, config: dict[str, Any]) -> None:
-        self._in_channels = int(config["in_channels"])
         self.classes_ = unpack_classes(config["classes"])
+        check_classes(self.classes_, self.model_options_)
 
 
 class NodeJob:

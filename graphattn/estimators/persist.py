@@ -72,4 +72,4 @@ def load_weights(folder: Path, model: nn.Module) -> None:
     if wrong or len(tensors) != len(expected):
         first = wrong[0] if wrong else "there are others too"
         raise InputError(f"{path} does not hold the weights that {CONFIG_FILE} describes; the first that differs: {first}")
-    model.load_state_dict(tensors)
+    model.load_state_dict(tensors, assign=True)

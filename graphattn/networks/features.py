@@ -96,7 +96,7 @@ class FeatureEncoding:
                 names = ", ".join(column.name for column in self.columns)
                 raise InputError(f"this encoding was fitted on columns of a node table; give a table with {names}")
             rows, columns, values, report = self._encode_columns(features)
-        x = _sparse(rows, columns, values, (len(ids), len(self.names)))
+        x = sparse_features(rows, columns, values, (len(ids), len(self.names)))
         report["nodes_without_features"] = int((x.crow_indices().diff() == 0).sum())
         return x, {reason: count for reason, count in report.items() if count}
 
@@ -238,8 +238,8 @@ def _flatten(features: Mapping[str, Sequence[int | str]], ids: Sequence[str]) ->
     return rows, list(map(str, chain.from_iterable(lists)))
 
 
-def _sparse(rows: np.ndarray, columns: np.ndarray, values: np.ndarray, shape: tuple[int, int]) -> Tensor:
-    """Makes a CSR tensor, float32; an entry given twice counts once."""
+def sparse_features(rows: np.ndarray, columns: np.ndarray, values: np.ndarray, shape: tuple[int, int]) -> Tensor:
+    """Makes a CSR tensor, float32, of its entries' rows, columns and values; an entry given twice counts once."""
     places, first = np.unique(rows * shape[1] + columns, return_index=True)
     counts = np.bincount(rows[first], minlength=shape[0])
     with warnings.catch_warnings():

@@ -148,7 +148,7 @@ def _attribute(graph: nx.Graph, name: str) -> list[str]:
 
 def _encode_labels(labels: Sequence[str], class_names: Sequence[str] | None) -> tuple[torch.Tensor, list[str], dict[str, int]]:
     given = pd.Series(labels, dtype=str).str.strip()
-    labelled = (given != "").to_numpy()
+    labelled = (~given.str.lower().isin(["", "nan"])).to_numpy()
     names = _sort_classes(given[labelled].unique().tolist()) if class_names is None else list(class_names)
     y = pd.Index(names, dtype=str).get_indexer(pd.Index(given)).astype(np.int64)
     oddities = {"unlabelled": int((~labelled).sum()), "unknown_labels": int((labelled & (y < 0)).sum())}

@@ -52,7 +52,7 @@ def load_network(
             appearance.
         features: JSON file that holds one object, node id → list of feature ids (whole numbers or text).
         id_column: The column of `nodes` with the id; by default the first.
-        label_column: The column of `nodes` with the label; an empty cell is an unlabelled node.
+        label_column: The column of `nodes` with the label; an empty cell, or NaN, is an unlabelled node.
         source_column: The column of `edges` with the node that an edge starts from; goes with `target_column`.
         target_column: The column of `edges` with the node that an edge leads to.
         feature_columns: Columns of `nodes` to use as features, instead of `features`.

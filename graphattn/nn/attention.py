@@ -74,6 +74,11 @@ class _SelfAttention(nn.Module):
         edge_attr: Tensor | None,
         return_attention: bool,
     ) -> Tensor | tuple[Tensor, Tensor]:
+        if x.dim() != 2 or x.shape[1] != self.in_channels or not x.is_floating_point():
+            raise InputError(f"x must be floats of shape [nodes, {self.in_channels}], got {x.dtype} {list(x.shape)}")
+        if mask.num_targets != x.shape[0]:
+            given = "edge_index" if isinstance(mask, AdjacencyMask) else "batch"
+            raise InputError(f"{given} must be of the {x.shape[0]} nodes of x, got a mask of {mask.num_targets}")
         query, key, value = (
             project(x).unflatten(-1, (self.heads, -1)) for project in (self.lin_query, self.lin_key, self.lin_value)
         )

@@ -57,6 +57,8 @@ class GraphTransformer(nn.Module):
         kinds = [attention] * num_layers if isinstance(attention, str) else list(attention)
         if len(kinds) != num_layers:
             raise InputError(f"attention must name one kind, or one for each of the {num_layers} layers, got {len(kinds)}")
+        if readout not in ("node", "mean", "sum", "attention"):
+            raise InputError(f"readout must be 'node', 'mean', 'sum' or 'attention', got {readout!r}")
         encodings = dict(encodings or {})
         for name in encodings:
             if name not in ENCODINGS:
@@ -124,6 +126,8 @@ class GraphTransformer(nn.Module):
             blocks = BlockDiagonalMask.single(num_nodes, hidden.device)
             batch_size = 1
         else:
+            if batch.shape[0] != num_nodes:
+                raise InputError(f"batch must have one entry for each of the {num_nodes} nodes, got {batch.shape[0]}")
             blocks = BlockDiagonalMask.from_batch(batch, batch_size)
 
         weights = []

@@ -61,10 +61,7 @@ def attention(
     query, key, value = (_to_autocast(tensor) for tensor in (query, key, value))
     dtype = value.dtype
     compute = torch.promote_types(dtype, torch.float32)
-    if dropout and not isinstance(seed, Tensor):
-        drawn = torch.randint(2**63 - 1, (), device=query.device) if seed is None else torch.tensor(seed)
-        seed = drawn.to(query.device)
-    seed_tensor = seed if isinstance(seed, Tensor) else None
+    seed_tensor = _as_seed(seed, query.device) if dropout else None
 
     # The dtype is settled above; inside, autocast must not lower it again.
     with torch.autocast(query.device.type, enabled=False):
@@ -82,6 +79,18 @@ def attention(
             )
     out = out.to(dtype)
     return (out, weights) if return_attention and weights is not None else out
+
+
+def _as_seed(seed: int | Tensor | None, device: torch.device) -> Tensor:
+    if seed is None:
+        return torch.randint(2**63 - 1, (), device=device)
+    if isinstance(seed, Tensor):
+        if seed.dtype != torch.int64 or seed.dim() != 0:
+            raise InputError(f"seed must be a whole number or an int64 scalar tensor, got {seed.dtype} {list(seed.shape)}")
+        return seed.to(device)
+    if not 0 <= seed < 2**63:
+        raise InputError(f"seed must lie in [0, 2**63), got {seed}")
+    return torch.tensor(seed, dtype=torch.int64, device=device)
 
 
 def _as_score(score: str | Score) -> Score:

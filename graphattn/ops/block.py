@@ -41,7 +41,14 @@ def _scaled_dot_product(query: Tensor, key: Tensor, value: Tensor, size: int, bi
     """torch's own kernel on blocks of one size, one after the other: a large graph never meets its whole score matrix."""
     q, k, v = (rows.unflatten(0, (-1, size)).transpose(1, 2) for rows in (query, key, value))
     block_bias = None if bias is None else bias.unflatten(0, (-1, size, size)).permute(0, 3, 1, 2)
-    return F.scaled_dot_product_attention(q, k, v, attn_mask=block_bias).transpose(1, 2).flatten(0, 1)
+    # With values of another width than keys torch would form the whole score matrix; zeros change neither scores nor sums.
+    missing, scale = k.shape[-1] - v.shape[-1], k.shape[-1] ** -0.5
+    if missing > 0:
+        v = F.pad(v, (0, missing))
+    elif missing < 0:
+        q, k = F.pad(q, (0, -missing)), F.pad(k, (0, -missing))
+    out = F.scaled_dot_product_attention(q, k, v, attn_mask=block_bias, scale=scale)
+    return out[..., : value.shape[-1]].transpose(1, 2).flatten(0, 1)
 
 
 def _scaled_dot_product_by_size(
@@ -67,8 +74,8 @@ def _refuse_too_large(query: Tensor, value: Tensor, mask: BlockDiagonalMask) -> 
     if torch.compiler.is_compiling():
         return
     heads, channels = query.shape[1], query.shape[2] + value.shape[2]
-    # Gathered queries, keys and values, their products, and the scores and weights.
-    needed = mask.num_pairs * heads * (2 * channels + 4) * query.element_size()
+    # Gathered queries, keys and values, their products, the scores and weights, and the pairs themselves.
+    needed = mask.num_pairs * (heads * (2 * channels + 4) * query.element_size() + 40)
     if query.is_cuda:
         memory = torch.cuda.get_device_properties(query.device).total_memory
     else:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -50,7 +52,7 @@ def dropout_mask(num_edges: int, heads: int, p: float, seed: Tensor) -> Tensor:
     words = philox4x32((edge & _WORD, edge >> 32, group, torch.zeros_like(group)), key)
     bits = torch.stack([word.expand(num_edges, group.shape[0]) for word in words], dim=-1).flatten(1)[:, :heads]
     # As integers: a 32-bit word divided in float32 may round up to one.
-    return bits >= int(p * 2**32)
+    return bits >= math.ceil(p * 2**32)
 
 
 def _multiply(word: Tensor, constant: int) -> tuple[Tensor, Tensor]:

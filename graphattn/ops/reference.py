@@ -64,11 +64,14 @@ def attention_reference(
 
 
 def _project(attr: Tensor, weight: Tensor) -> Tensor:
-    """W e of every edge, [edges, heads, channels], in pieces of 256 edges.
+    """W e of every edge, [edges, heads, channels].
 
-    The gradient of W sums over all edges; one matrix product would cut that sum by the number of threads.
+    In pieces of 256 edges, because the gradient of W is a sum over all edges, which one matrix product would cut by the
+    number of threads. A traced graph cannot count pieces; there the compiler decides how it sums.
     """
-    num_edges, piece = attr.shape[0], 256
-    pieces = F.pad(attr, (0, 0, 0, -num_edges % piece)).unflatten(0, (-1, piece))
-    flat = weight.flatten(0, 1).t().expand(pieces.shape[0], -1, -1)
-    return torch.bmm(pieces, flat).flatten(0, 1)[:num_edges].unflatten(1, weight.shape[:2])
+    if torch.compiler.is_compiling():
+        return torch.einsum("hdc,ec->ehd", weight, attr)
+    num_edges, size = attr.shape[0], 256
+    pieces = F.pad(attr, (0, 0, 0, -num_edges % size)).unflatten(0, (-1, size))
+    projected = torch.bmm(pieces, weight.flatten(0, 1).t().expand(pieces.shape[0], -1, -1))
+    return projected.flatten(0, 1)[:num_edges].unflatten(1, weight.shape[:2])

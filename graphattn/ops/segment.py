@@ -11,6 +11,10 @@ def segment_sum(values: Tensor, index: Tensor, size: int) -> Tensor:
 
 
 def segment_max(values: Tensor, index: Tensor, size: int) -> Tensor:
-    """out[i] = max_{e: index[e] = i} values[e]; an empty segment gives -inf. Shapes [edges, heads] → [size, heads]."""
+    """out[i] = max_{e: index[e] = i} values[e]. Shapes [edges, heads] → [size, heads].
+
+    An empty segment, and one of nothing but -inf (all masked by a bias), gives zero, so that it can be taken off.
+    """
     out = values.new_full((size, *values.shape[1:]), float("-inf"))
-    return out.scatter_reduce(0, index.unsqueeze(-1).expand_as(values), values, "amax")
+    out = out.scatter_reduce(0, index.unsqueeze(-1).expand_as(values), values, "amax")
+    return out.masked_fill(out == float("-inf"), 0.0)

@@ -27,4 +27,4 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
-        raise InputError(f"{path} is damaged or no checkpoint of graphattn; start again with --overwrite") from error
+        raise InputError(f"{path} is damaged or no checkpoint of graphattn") from error

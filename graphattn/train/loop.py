@@ -102,6 +102,7 @@ def fit(
     fabric: Fabric,
     *,
     checkpoint: Path | None = None,
+    identity: str = "",
     report: Callable[[Progress], None] | None = None,
 ) -> Progress:
     """Trains `model` in place and leaves it with the weights of its best validation score (the last without validation).
@@ -115,6 +116,7 @@ def fit(
         options: how to train.
         fabric: device and precision.
         checkpoint: file to resume from and to write to.
+        identity: says what is trained on what, e.g. a hash of seed and data; a checkpoint of another is refused.
         report: called after every epoch.
 
     Raises:
@@ -123,12 +125,13 @@ def fit(
     optimizer = torch.optim.AdamW(_parameter_groups(model, options.weight_decay), lr=options.learning_rate)
     wrapped, optimizer = fabric.setup(model, optimizer)
     progress = Progress(0, options.epochs, job.score_name)
+    run = _run(model, options, identity)
     best_score: tuple[float, ...] | None = None
     best_epoch = 0
     best_weights: dict[str, Tensor] = {}
     if checkpoint is not None and checkpoint.exists():
         state = load_checkpoint(checkpoint)
-        _refuse_other_run(checkpoint, state, model, options)
+        _refuse_other_run(checkpoint, state, run)
         model.load_state_dict(state["model"])
         optimizer.load_state_dict(state["optimizer"])
         torch.set_rng_state(state["random"])
@@ -173,7 +176,7 @@ def fit(
             report(progress)
         if checkpoint is not None and time.monotonic() - saved_at >= options.checkpoint_seconds:
             state = {
-                "run": _identity(model, options),
+                "run": run,
                 "epoch": progress.epoch,
                 "model": model.state_dict(),
                 "optimizer": optimizer.state_dict(),
@@ -200,15 +203,13 @@ def _parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, A
     ]
 
 
-def _identity(model: nn.Module, options: TrainOptions) -> dict[str, Any]:
+def _run(model: nn.Module, options: TrainOptions, identity: str) -> dict[str, Any]:
     """What must be the same in the run that goes on."""
     shapes = {name: list(value.shape) for name, value in model.state_dict().items()}
     fixed = {name: value for name, value in asdict(options).items() if name != "checkpoint_seconds"}
-    return {"options": fixed, "shapes": shapes}
+    return {"options": fixed, "shapes": shapes, "identity": identity}
 
 
-def _refuse_other_run(path: Path, state: dict[str, Any], model: nn.Module, options: TrainOptions) -> None:
-    if state.get("run") != _identity(model, options):
-        raise InputError(
-            f"{path} is the checkpoint of a run with other options; give the same options to resume it, or --overwrite"
-        )
+def _refuse_other_run(path: Path, state: dict[str, Any], run: dict[str, Any]) -> None:
+    if state.get("run") != run:
+        raise InputError(f"{path} is the checkpoint of a run with other options or data; give the same to resume it")

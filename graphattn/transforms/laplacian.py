@@ -2,10 +2,13 @@ from __future__ import annotations
 
 import numpy as np
 import torch
+from scipy.sparse.linalg import ArpackNoConvergence
 from torch import Tensor
 from torch_geometric.data import Data
 from torch_geometric.transforms import AddLaplacianEigenvectorPE, BaseTransform
 from torch_geometric.utils import to_undirected
+
+from graphattn.errors import InputError
 
 
 class AddLaplacian(BaseTransform):
@@ -18,6 +21,9 @@ class AddLaplacian(BaseTransform):
 
     Args:
         k: number of eigenvectors.
+
+    Raises:
+        InputError: where the iteration for a large graph does not converge.
     """
 
     def __init__(self, k: int = 8) -> None:
@@ -25,15 +31,21 @@ class AddLaplacian(BaseTransform):
 
     def forward(self, data: Data) -> Data:
         num_nodes = data.num_nodes
-        # torch_geometric stops where a graph has no k eigenvectors beyond the first.
-        available = min(self.k, num_nodes - 1)
+        # torch_geometric stops where a graph has no k eigenvectors beyond the first; without edges all vectors are.
+        available = min(self.k, num_nodes - 1) if data.num_edges else 0
         out = torch.zeros(num_nodes, self.k)
         if available > 0:
             bare = Data(edge_index=to_undirected(data.edge_index, num_nodes=num_nodes), num_nodes=num_nodes)
             # Without a start vector of its own the sparse solver draws one: another result at every call.
             start = np.random.default_rng(0).random(num_nodes, dtype=np.float32)
-            transform = AddLaplacianEigenvectorPE(available, attr_name="pe", is_undirected=True, v0=start)
-            vectors = transform(bare).pe.float()
+            transform = AddLaplacianEigenvectorPE(available, attr_name="pe", is_undirected=True, v0=start, maxiter=10_000)
+            try:
+                vectors = transform(bare).pe.float()
+            except ArpackNoConvergence:
+                raise InputError(
+                    f"the Laplacian eigenvectors of this network of {num_nodes:,} nodes did not converge: it has long chains; "
+                    "use the encodings degree or random_walk instead"
+                ) from None
             largest = (vectors.abs() > vectors.abs().amax(0) * (1 - 1e-4)).float().argmax(0, keepdim=True)
             out[:, :available] = vectors * vectors.gather(0, largest).sign() * num_nodes**0.5
         data.laplacian_pe = out

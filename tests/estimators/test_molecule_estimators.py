@@ -12,6 +12,7 @@ from sklearn.exceptions import NotFittedError
 from sklearn.model_selection import cross_val_score
 
 from graphattn import InputError, MoleculeClassifier, MoleculeRegressor
+from graphattn.train import TrainOptions
 
 # Ten small molecules and their Wildman-Crippen logP.
 SMILES = ["CCO", "CCCC", "c1ccccc1", "CC(=O)O", "CCN", "CCCl", "c1ccncc1", "OCC(O)CO", "CCCCCCCC", "CC(C)=O"]
@@ -139,15 +140,57 @@ def test_bad_training_rows(smiles, y, message):
 
 
 def test_bad_classes():
-    with pytest.raises(InputError, match="at least two classes, got a"):
+    with pytest.raises(InputError, match="at least two classes to train on, got only 'a'"):
         MoleculeClassifier(**SMALL).fit(["C", "CC"], ["a", "a"])
     with pytest.raises(InputError, match="1 missing labels"):
         MoleculeClassifier(**SMALL).fit(["C", "CC"], ["a", None])
-    with pytest.raises(InputError, match="classes that no training row has: c"):
-        MoleculeClassifier(**SMALL).fit(["C", "CC"], ["a", "b"], valid=(["CCC"], ["c"]))
+    with pytest.raises(InputError, match="1 missing labels"):
+        MoleculeClassifier(**SMALL).fit(["C", "CC", "CCC"], ["a", "b", float("nan")])
 
 
-@pytest.mark.parametrize("device", ["gpu", "cuda:x", "cpu:0:0"])
+def test_a_class_that_only_a_validation_row_has():
+    model = MoleculeClassifier(**SMALL).fit(["C", "CC"], ["a", "b"], valid=(["CCC"], ["c"]))
+    assert model.classes_.tolist() == ["a", "b", "c"]
+    assert model.predict_proba(["C"]).shape == (1, 3)
+
+
+@pytest.mark.parametrize("labels", [[0, 1], [True, False]])
+def test_labels_in_an_array_of_objects(labels):
+    values = np.array(labels * 5, dtype=object)
+    model = MoleculeClassifier(**SMALL).fit(SMILES, values)
+    assert sorted(model.classes_.tolist()) == sorted(labels)
+    assert model.score(SMILES, values) == model.score(SMILES, labels * 5)
+
+
+def test_one_string_is_not_a_list_of_smiles(fitted):
+    with pytest.raises(InputError, match="the one string 'CCO'"):
+        fitted.predict("CCO")
+
+
+def test_numpy_parameters_are_saved(tmp_path):
+    model = MoleculeRegressor(**{**SMALL, "epochs": np.int64(2), "dropout": np.float64(0.0)}).fit(SMILES, LOGP)
+    model.save_pretrained(tmp_path)
+    assert MoleculeRegressor.from_pretrained(tmp_path).get_params()["epochs"] == 2
+
+
+@pytest.mark.parametrize("seed", [-1, 0.5, 2**63])
+def test_bad_seed(seed):
+    with pytest.raises(InputError, match="seed must be a whole number from 0 up"):
+        MoleculeRegressor(**SMALL, seed=seed).fit(SMILES, LOGP)
+
+
+def test_a_checkpoint_of_other_data_is_refused(tmp_path, monkeypatch):
+    checkpoint = tmp_path / "checkpoint.pt"
+    monkeypatch.setattr(
+        MoleculeRegressor, "_train_options", lambda self: TrainOptions(epochs=3, learning_rate=1e-3, checkpoint_seconds=0.0)
+    )
+    MoleculeRegressor(**SMALL).fit(SMILES, LOGP, checkpoint=checkpoint)
+    for seed, y in ((1, LOGP), (0, [2 * value for value in LOGP])):
+        with pytest.raises(InputError, match="other options or data"):
+            MoleculeRegressor(**SMALL, seed=seed).fit(SMILES, y, checkpoint=checkpoint)
+
+
+@pytest.mark.parametrize("device", ["gpu", "cuda:x", "cpu:0:0", "cpu:2", "mps:1"])
 def test_bad_device(device):
     with pytest.raises(InputError, match="device must be"):
         MoleculeRegressor(**SMALL, device=device).fit(SMILES, LOGP)
@@ -196,5 +239,5 @@ def test_mixed_precision_trains(fitted):
     mixed = MoleculeRegressor(**SMALL, precision="bf16-mixed").fit(SMILES, LOGP)
     np.testing.assert_allclose(mixed.predict(SMILES), fitted.predict(SMILES), atol=0.1)
     assert not np.array_equal(mixed.predict(SMILES), fitted.predict(SMILES))
-    with pytest.raises(InputError, match="precision '12-bit' cannot be used here"):
+    with pytest.raises(InputError, match="precision must be one of 32-true, bf16-mixed, got '12-bit'"):
         MoleculeRegressor(**SMALL, precision="12-bit").fit(SMILES, LOGP)

@@ -75,6 +75,21 @@ def test_masks_of_the_data_are_the_default():
     assert all("valid_accuracy" in row for row in explicit.history_)
 
 
+def test_a_class_that_no_node_to_train_on_has():
+    data = two_cliques()
+    data.y[11] = 2
+    model = NodeClassifier(**SMALL).fit(data, [0, 1, 6, 7], [2, 11])
+    assert model.classes_.tolist() == [0, 1, 2]
+    assert model.predict_proba(data).shape == (12, 3)
+
+
+def test_features_that_are_not_numbers():
+    data = two_cliques()
+    data.x[3, 2] = float("nan")
+    with pytest.raises(InputError, match="NaN or infinite"):
+        NodeClassifier(**SMALL).fit(data)
+
+
 def test_fit_does_not_change_the_data():
     data = two_cliques()
     before = {key: value.clone() for key, value in data.to_dict().items() if isinstance(value, torch.Tensor)}

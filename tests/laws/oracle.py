@@ -10,9 +10,7 @@ from law_cases import OpCase
 from torch import Tensor
 
 
-def oracle(
-    case: OpCase, pairs: list[tuple[int, int]], targets: int, tensors: dict[str, Tensor]
-) -> tuple[Tensor, Tensor]:
+def oracle(case: OpCase, pairs: list[tuple[int, int]], targets: int, tensors: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
     """Output [targets, heads, value channels] and weights [pairs, heads]; `pairs` holds (source, target) of every edge."""
     query, key, value = (tensors[name] for name in ("query", "key", "value"))
     heads = query.shape[1]

@@ -31,9 +31,7 @@ from graphattn.ops.philox import dropout_mask
 seeds = st.integers(0, 999)
 
 
-def check(
-    case: OpCase, mask: Mask, pairs: list[tuple[int, int]], tensors: dict[str, Tensor], dtype: torch.dtype
-) -> None:
+def check(case: OpCase, mask: Mask, pairs: list[tuple[int, int]], tensors: dict[str, Tensor], dtype: torch.dtype) -> None:
     """Holds the op in `dtype` against the oracle in float64 on the same rounded inputs."""
     given = {name: tensor.detach().to(dtype).requires_grad_() for name, tensor in tensors.items()}
     exact = {name: tensor.detach().double().requires_grad_() for name, tensor in given.items()}
@@ -73,9 +71,7 @@ def test_rectangular_masks(case: OpCase, mask: AdjacencyMask, seed: int) -> None
 
 
 # Two graphs, unsorted, with a hub, a multi-edge, a self-loop and a node without edges.
-GRAPHS = Graphs(
-    torch.tensor([0, 1, 0, 0, 1, 0]), torch.tensor([[0, 2, 2, 3, 4, 1, 3], [2, 0, 0, 0, 4, 4, 2]]), num_graphs=2
-)
+GRAPHS = Graphs(torch.tensor([0, 1, 0, 0, 1, 0]), torch.tensor([[0, 2, 2, 3, 4, 1, 3], [2, 0, 0, 0, 4, 4, 2]]), num_graphs=2)
 
 
 @pytest.mark.parametrize("case", OP_CASES, ids=str)

@@ -4,16 +4,27 @@ from __future__ import annotations
 
 import pytest
 import torch
-from law_cases import LAYER_CASES, OP_CASES, LayerCase, LayerInputs, OpCase, gradients, large_graphs, layer_gradients, same_bits, threads
+from law_cases import (
+    LAYER_CASES,
+    OP_CASES,
+    LayerCase,
+    LayerInputs,
+    OpCase,
+    gradients,
+    large_graphs,
+    layer_gradients,
+    same_bits,
+    threads,
+)
 from torch import Tensor
 
 from graphattn.ops import BlockDiagonalMask
 
 GRAPHS = large_graphs()
 
-# Torch's own scaled dot product adds the gradients of a bias, of blocks beyond some 500 nodes, and of values wider or
-# narrower than the keys in an order that depends on the number of threads. Until a kernel of our own takes its place it is
-# exempt from that half of the law; the other half, the same bits at one number of threads, holds.
+# Torch's own scaled dot product adds the gradients under a bias that wants one, and those of blocks beyond some 500 nodes,
+# in an order that depends on the number of threads. Until a kernel of our own takes its place it is exempt from that half
+# of the law; the other half, the same bits at one number of threads, holds.
 EXEMPT = OpCase("block", "dot", "softmax", bias=True, edge_attr=False)
 
 
@@ -21,7 +32,7 @@ EXEMPT = OpCase("block", "dot", "softmax", bias=True, edge_attr=False)
 @pytest.mark.parametrize("case", OP_CASES, ids=str)
 def test_op(case: OpCase, dropout: float) -> None:
     counts = (1, 1) if case == EXEMPT and not dropout else (1, 2, 4)
-    tensors, mask = case.of(GRAPHS, heads=4, channels=8, value_channels=8), GRAPHS.mask(case.mask)
+    tensors, mask = case.of(GRAPHS, heads=4, channels=8), GRAPHS.mask(case.mask)
     tensors = {name: tensor.detach().float().requires_grad_() for name, tensor in tensors.items()}
 
     def run(number: int) -> list[Tensor]:

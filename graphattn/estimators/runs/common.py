@@ -12,8 +12,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from graphattn.errors import InputError
 from graphattn.estimators.persist import write_json
 from graphattn.estimators.runs.folder import RunFolder, RunOptions
@@ -74,20 +72,13 @@ def fingerprint(*parts: object) -> str:
     return hashlib.sha256("\x1f".join(map(str, parts)).encode(errors="backslashreplace")).hexdigest()[:16]
 
 
-def digest(*parts: object) -> str:
-    """A hash of the data and options of a run."""
-    state = hashlib.sha256()
-    for part in parts:
-        state.update(part.tobytes() if isinstance(part, np.ndarray) else repr(part).encode(errors="backslashreplace"))
-    return state.hexdigest()
-
-
 @contextmanager
 def new_file(path: Path, overwrite: bool) -> Iterator[Path]:
     """A place to write a file, which gets its name only when the block ends well.
 
     Raises:
-        InputError: where the file exists and is not to be replaced, or cannot be written.
+        InputError: where the file exists and is not to be replaced.
+        OSError: where it cannot be written.
     """
     if path.is_dir():
         raise InputError(f"{path} is a folder; --out must name a file")
@@ -104,8 +95,15 @@ def new_file(path: Path, overwrite: bool) -> Iterator[Path]:
 
 
 def read_trained_on(run: Path) -> set[str]:
-    """The fingerprints of the rows that a run was trained on; none where it does not say."""
+    """The fingerprints of the rows that a run was trained on; none where there is no file of splits.
+
+    Raises:
+        InputError: where that file is damaged.
+    """
+    path = run / SPLITS_FILE
     try:
-        return set(json.loads((run / SPLITS_FILE).read_text(encoding="utf-8"))["trained_on"])
-    except (OSError, ValueError, KeyError, TypeError):
+        return set(json.loads(path.read_text(encoding="utf-8"))["trained_on"])
+    except FileNotFoundError:
         return set()
+    except (OSError, ValueError, KeyError, TypeError):
+        raise InputError(f"{path} is damaged: it does not say which rows the run was trained on") from None

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -55,6 +57,8 @@ class RunFolder:
 
     def __init__(self, options: RunOptions, request: dict[str, Any]) -> None:
         self.out = Path(options.out)
+        if not self.out.name:
+            raise InputError(f"--out must name a folder to make, got '{options.out}'")
         self.path = self.out.with_name(self.out.name + ".partial")
         self.checkpoint = self.path / _CHECKPOINT
         if self.out.exists():
@@ -72,23 +76,34 @@ class RunFolder:
             raise InputError(f"{self.path} is an unfinished run; go on with --resume, or start again with --overwrite")
         else:
             if self.path.exists():
+                if not (self.path / _REQUEST).is_file():
+                    raise InputError(f"{self.path} is in the way and is no unfinished run of graphattn; choose another --out")
                 shutil.rmtree(self.path)
             self.path.mkdir(parents=True)
             write_json(self.path / _REQUEST, request)
 
+    @contextmanager
+    def training(self) -> Iterator[None]:
+        """Around the training: removes the folder again where that is refused before there is anything to resume."""
+        try:
+            yield
+        except InputError:
+            if not self.checkpoint.exists():
+                shutil.rmtree(self.path)
+            raise
+
     def finish(self) -> None:
-        """Drops what only a resumed run needs, and gives the folder its final name."""
-        self.checkpoint.unlink(missing_ok=True)
-        (self.path / _REQUEST).unlink()
+        """Gives the folder its final name, and drops what only a resumed run needs."""
+        old = self.out.with_name(f"{self.out.name}.{uuid.uuid4().hex}.old")
         if self.out.exists():
-            old = self.out.with_name(self.out.name + ".old")
-            if old.exists():
-                shutil.rmtree(old)
             self.out.rename(old)
-            self.path.rename(self.out)
+        self.path.rename(self.out)
+        for name in (_CHECKPOINT, _REQUEST):
+            (self.out / name).unlink(missing_ok=True)
+        for left in self.out.glob("*.part"):  # of a write that was broken off
+            left.unlink()
+        if old.exists():
             shutil.rmtree(old)
-        else:
-            self.path.rename(self.out)
 
 
 def _read(path: Path) -> Any:

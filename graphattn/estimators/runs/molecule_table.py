@@ -67,8 +67,10 @@ def usable_target(table: MoleculeTable, canonical: list[str | None], task: str) 
         excluded.update({f"{table.target_column}: {reason}": count for reason, count in reasons.items()})
         target: list[Any] = [None if np.isnan(value) else float(value) for value in values]
     else:
-        target = [cell.strip() or None for cell in column]
-        excluded[f"{table.target_column}: empty"] = target.count(None)
+        cells = [cell.strip() for cell in column]
+        target = [None if cell.lower() in ("", "nan") else cell for cell in cells]
+        excluded[f"{table.target_column}: empty"] = cells.count("")
+        excluded[f"{table.target_column}: NaN"] = target.count(None) - cells.count("")
     if all(value is None for value in target):
         counts = ", ".join(f"{count} {reason.rpartition(': ')[2]}" for reason, count in excluded.items() if count)
         hint = "; for text labels use --task classification" if task == "regression" and len(target) else ""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +15,10 @@ from sklearn.linear_model import LinearRegression
 from graphattn.chem import canonical_smiles, crippen_logp
 from graphattn.errors import InputError
 from graphattn.estimators import MoleculeClassifier, MoleculeRegressor
-from graphattn.estimators.persist import load_config, save_model
+from graphattn.estimators.base import digest
+from graphattn.estimators.persist import CONFIG_FILE, load_config, save_model
 from graphattn.estimators.runs.common import (
     PREDICTIONS_FILE,
-    digest,
     fingerprint,
     finite,
     new_file,
@@ -56,18 +56,22 @@ def train_molecules(table: MoleculeTable, options: RunOptions, *, task: str = "r
     if task not in ("regression", "classification"):
         raise InputError(f"task must be 'regression' or 'classification', got {task!r}")
     request = {"task": task, "split": options.split, "seed": options.seed, "params": options.params}
-    content = digest(table.frame[table.smiles_column].tolist(), table.frame[table.target_column].tolist())
     options.notify(f"reading {len(table.frame):,} molecules")
     canonical = [canonical_smiles(text) for text in table.smiles]
     target, excluded = usable_target(table, canonical, task)
     usable = np.array([row for row, value in enumerate(target) if value is not None], dtype=np.int64)
+    if len(usable) == 0:
+        raise InputError(f"no SMILES in column '{table.smiles_column}' of {table.name} can be read")
+    _refuse_taken_columns(table.frame, set(target) if task == "classification" else (), table.name)
     split = split_rows(table, usable, options)
+    content = digest(table.smiles, table.frame[table.target_column].tolist(), *(split[part] for part in PARTS))
     folder = RunFolder(options, {**request, "data": content})
 
     kind = MoleculeRegressor if task == "regression" else MoleculeClassifier
     valid = None if len(split["valid"]) == 0 else _rows(table, target, split["valid"])
     estimator = kind(seed=options.seed, valid_fraction=0.0, **options.params)
-    estimator.fit(*_rows(table, target, split["train"]), valid=valid, checkpoint=folder.checkpoint, report=options.report)
+    with folder.training():
+        estimator.fit(*_rows(table, target, split["train"]), valid=valid, checkpoint=folder.checkpoint, report=options.report)
 
     smiles = np.array(table.smiles, dtype=object)
     outputs = {part: estimator.outputs(smiles[split[part]])[0] for part in PARTS}
@@ -80,7 +84,8 @@ def train_molecules(table: MoleculeTable, options: RunOptions, *, task: str = "r
     _with_predictions(test, estimator, outputs["test"], {}, table.name).to_csv(folder.path / PREDICTIONS_FILE, index=False)
     if task == "regression" and len(split["test"]):
         draw_parity(folder.path / "parity.png", truth["test"], outputs["test"][:, 0], table.target_column, scores["test"])
-    in_training = {canonical[row] for row in split["train"]}
+    molecules = {part: {canonical[row] for row in split[part]} for part in PARTS}
+    elsewhere = {"valid": molecules["train"], "test": molecules["train"] | molecules["valid"]}
     metrics = write_run_files(
         folder,
         options,
@@ -90,7 +95,7 @@ def train_molecules(table: MoleculeTable, options: RunOptions, *, task: str = "r
         scores=scores,
         baselines=baselines,
         excluded=excluded,
-        duplicates=sum(canonical[row] in in_training for part in ("valid", "test") for row in split[part]),
+        duplicates=sum(canonical[row] in elsewhere[part] for part in elsewhere for row in split[part]),
         seconds=time.monotonic() - started,
     )
     folder.finish()
@@ -188,7 +193,9 @@ def load_molecule_run(run: Path, device: str = "auto") -> tuple[Molecules, dict[
     config = load_config(run)
     for kind in (MoleculeRegressor, MoleculeClassifier):
         if config["estimator"] == kind.__name__:
-            config.setdefault("data", {"smiles_column": "smiles", "target_column": None})
+            data = config.setdefault("data", {"smiles_column": "smiles", "target_column": None})
+            if not isinstance(data, dict) or not {"smiles_column", "target_column"} <= data.keys():
+                raise InputError(f"{run / CONFIG_FILE} is damaged: its 'data' does not name the columns of the table")
             return kind.from_pretrained(run, device=device), config
     raise InputError(f"{run} holds a {config['estimator']}, which does not predict molecules")
 
@@ -202,7 +209,8 @@ def _scores(estimator: Molecules, truth: np.ndarray, outputs: np.ndarray) -> dic
     if isinstance(estimator, MoleculeRegressor):
         return regression_scores(truth, outputs[:, 0])
     number = {str(label): place for place, label in enumerate(estimator.classes_)}
-    return classification_scores(np.array([number[str(label)] for label in truth], dtype=np.int64), outputs)
+    # A class that the model has not met is -1, which no prediction is.
+    return classification_scores(np.array([number.get(str(label), -1) for label in truth], dtype=np.int64), outputs)
 
 
 def _baselines(
@@ -235,7 +243,11 @@ def _with_predictions(
         for place, label in enumerate(estimator.classes_):
             added[f"probability_{label}"] = outputs[:, place]
     added["error"] = [errors.get(row, "") for row in range(len(frame))]
-    taken = [column for column in added if column in frame.columns]
-    if taken:
-        raise InputError(f"{name} has a column '{taken[0]}' already, which predictions would repeat; rename it first")
+    _refuse_taken_columns(frame, getattr(estimator, "classes_", ()), name)
     return frame.assign(**added)
+
+
+def _refuse_taken_columns(frame: pd.DataFrame, classes: Iterable[Any], name: str) -> None:
+    for column in ("prediction", *(f"probability_{label}" for label in classes), "error"):
+        if column in frame.columns:
+            raise InputError(f"{name} has a column '{column}' already, which predictions would repeat; rename it first")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import time
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +13,11 @@ import torch
 from torch_geometric.data import Data
 
 from graphattn.errors import InputError
+from graphattn.estimators.base import digest
 from graphattn.estimators.node_classifier import NodeClassifier
 from graphattn.estimators.persist import CONFIG_FILE, load_config, save_model
 from graphattn.estimators.runs.common import (
     PREDICTIONS_FILE,
-    digest,
     fingerprint,
     finite,
     new_file,
@@ -52,11 +53,13 @@ def train_nodes(source: NetworkSource, options: RunOptions) -> dict[str, Any]:
     _describe(network, options)
     encoding = None if network.encoding is None else network.encoding.to_dict()
     request = {"split": options.split, "seed": options.seed, "params": options.params}
-    content = digest(network.ids, data.edge_index.numpy(), data.y.numpy(), class_names, encoding)
+    parts = [split[part] for part in PARTS]
+    content = digest(network.ids, data.edge_index.numpy(), data.y.numpy(), class_names, _features(network), *parts)
     folder = RunFolder(options, {**request, "data": content})
 
     estimator = NodeClassifier(seed=options.seed, **options.params)
-    estimator.fit(data, split["train"], split["valid"], checkpoint=folder.checkpoint, report=options.report)
+    with folder.training():
+        estimator.fit(data, split["train"], split["valid"], checkpoint=folder.checkpoint, report=options.report)
     probability = estimator.predict_proba(data)
     y = data.y.numpy()
     scores = {part: classification_scores(y[split[part]], probability[split[part]]) for part in PARTS}
@@ -154,7 +157,11 @@ def load_node_run(run: Path, device: str = "auto") -> tuple[NodeClassifier, dict
     if config["estimator"] != NodeClassifier.__name__:
         raise InputError(f"{run} holds a {config['estimator']}, which does not label networks")
     data = config.get("data")
-    if not isinstance(data, dict) or not {"encoding", "class_names", "label_column"} <= data.keys():
+    if (
+        not isinstance(data, dict)
+        or not {"encoding", "label_column"} <= data.keys()
+        or not isinstance(data.get("class_names"), list)
+    ):
         raise InputError(f"{run / CONFIG_FILE} does not say how the features were made; it was not written by graphattn train")
     return NodeClassifier.from_pretrained(run, device=device), config
 
@@ -195,18 +202,20 @@ def _baselines(data: Data, classes: int, split: Split) -> dict[str, dict[str, fl
     }
 
 
-def _fingerprints(network: LoadedNetwork) -> list[str]:
-    """What each node is known again by: its name and its features, or without features its neighbours."""
+def _features(network: LoadedNetwork) -> list[list[float]]:
+    """What is known of each node beside its links: its features, and nothing where there are none."""
     x = network.data.get("x")
-    if x is not None and x.layout == torch.sparse_csr:
-        bounds, entries = x.crow_indices().tolist(), x.col_indices().tolist()
-        return [fingerprint(name, *entries[bounds[row] : bounds[row + 1]]) for row, name in enumerate(network.ids)]
-    if x is not None:
-        return [fingerprint(name, row) for name, row in zip(network.ids, x.tolist(), strict=True)]
-    neighbours: list[list[int]] = [[] for _ in network.ids]
-    for source, target in network.data.edge_index.t().tolist():
-        neighbours[target].append(source)
-    return [fingerprint(name, sorted(near)) for name, near in zip(network.ids, neighbours, strict=True)]
+    if x is None:
+        return [[]] * len(network.ids)
+    if x.layout != torch.sparse_csr:
+        return x.tolist()
+    bounds, columns, values = x.crow_indices().tolist(), x.col_indices().tolist(), x.values().tolist()
+    return [columns[first:last] + values[first:last] for first, last in pairwise(bounds)]
+
+
+def _fingerprints(network: LoadedNetwork) -> list[str]:
+    """What each node is known again by: its name and its features."""
+    return [fingerprint(name, *known) for name, known in zip(network.ids, _features(network), strict=True)]
 
 
 def _write_labels(path: Path, ids: list[str], estimator: NodeClassifier, probability: np.ndarray, rows: np.ndarray) -> None:

@@ -20,10 +20,10 @@ def entmax15(scores: Tensor, index: Tensor, size: int) -> Tensor:
         mean, mean_square = ranked.sum / ranked.rank, ranked.square_sum / ranked.rank
         rest = (1 - ranked.rank * (mean_square - mean.square())) / ranked.rank
         inside = (ranked.value > -1) & (mean - rest.clamp(min=0).sqrt() <= ranked.value)
-        support = ranked.unsort(inside).to(scores.dtype)
-        count = segment_sum(support, index, size)
+        support = ranked.unsort(inside)
+        count = segment_sum(support.to(scores.dtype), index, size).clamp(min=1)
     # τ is written with the support held fixed: autograd then gives the exact Jacobian.
-    mean = segment_sum(shifted * support, index, size) / count
-    deviation = (shifted - mean[index]) * support
+    mean = segment_sum(torch.where(support, shifted, 0.0), index, size) / count
+    deviation = torch.where(support, shifted - mean[index], 0.0)
     threshold = mean - ((1 - segment_sum(deviation.square(), index, size)) / count).sqrt()
-    return torch.where(support > 0, shifted - threshold[index], 0.0).relu().square()
+    return torch.where(support, shifted - threshold[index], 0.0).relu().square()

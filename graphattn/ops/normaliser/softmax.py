@@ -9,4 +9,6 @@ def softmax(scores: Tensor, index: Tensor, size: int) -> Tensor:
     """α_ij = exp(s_ij) / Σ_{l ∈ M(i)} exp(s_il), with the largest score of each row taken off first."""
     largest = segment_max(scores.detach(), index, size)
     exponential = (scores - largest[index]).exp()
-    return exponential / segment_sum(exponential, index, size)[index]
+    total = segment_sum(exponential, index, size)
+    # At least one, or zero where every score of a row is -inf: then its weights are zero.
+    return exponential / total.masked_fill(total == 0, 1.0)[index]

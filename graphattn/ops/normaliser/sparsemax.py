@@ -18,8 +18,8 @@ def sparsemax(scores: Tensor, index: Tensor, size: int) -> Tensor:
         # Scores one or more below the largest carry no weight; clamping them keeps the running sums small.
         ranked = ranked_prefix(shifted.clamp(min=-1.0), index, size)
         inside = (ranked.value > -1) & (1 + ranked.rank * ranked.value > ranked.sum)
-        support = ranked.unsort(inside).to(scores.dtype)
-        count = segment_sum(support, index, size)
+        support = ranked.unsort(inside)
+        count = segment_sum(support.to(scores.dtype), index, size).clamp(min=1)
     # τ is written with the support held fixed: autograd then gives the exact Jacobian.
-    threshold = (segment_sum(shifted * support, index, size) - 1) / count
-    return torch.where(support > 0, shifted - threshold[index], 0.0).relu()
+    threshold = (segment_sum(torch.where(support, shifted, 0.0), index, size) - 1) / count
+    return torch.where(support, shifted - threshold[index], 0.0).relu()

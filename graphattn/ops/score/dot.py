@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import ClassVar
 
 from torch import Tensor
 
@@ -10,8 +9,6 @@ from torch import Tensor
 @dataclass(frozen=True, eq=False)
 class Dot:
     """Scaled dot product, s_ij = q_i · k_j / √channels (Vaswani et al., "Attention is all you need", 2017)."""
-
-    name: ClassVar[str] = "dot"
 
     def __call__(self, query: Tensor, key: Tensor) -> Tensor:
         """Scores of pairs: query and key [pairs, heads, channels] → [pairs, heads]."""

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 import torch.nn.functional as F
 from torch import Tensor
@@ -20,7 +19,6 @@ class Static:
 
     weight: Tensor
     negative_slope: float = 0.2
-    name: ClassVar[str] = "static"
 
     def __call__(self, query: Tensor, key: Tensor) -> Tensor:
         """Scores of pairs: query and key [pairs, heads, channels] → [pairs, heads]."""

@@ -1,0 +1,164 @@
+"""What a run must not do: lose what it was not to touch, or go on with other data than it began with."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from graphattn import InputError
+from graphattn.estimators.runs import (
+    MoleculeTable,
+    NetworkFiles,
+    RunOptions,
+    evaluate_nodes,
+    predict_molecules,
+    train_molecules,
+    train_nodes,
+)
+
+SMILES = ["CCO", "CCCC", "c1ccccc1", "CC(=O)O", "CCN", "CCCl", "c1ccncc1", "OCC(O)CO", "CCCCCCCC", "CC(C)=O"]
+SMALL = {"channels": 8, "num_layers": 1, "heads": 1, "epochs": 2}
+
+
+def table(values, **columns):
+    frame = pd.DataFrame({"smiles": SMILES, "y": [str(value) for value in values], **columns}, dtype=str)
+    return MoleculeTable(frame, "a table", "smiles", "y")
+
+
+def options(tmp_path, **changes):
+    return RunOptions(**{"out": tmp_path / "run", "split": "0.6/0.2/0.2", "params": SMALL, **changes})
+
+
+def stop_after(epoch):
+    def report(progress):
+        if progress.epoch == epoch:
+            raise KeyboardInterrupt
+
+    return report
+
+
+def test_overwrite_touches_nothing_else(tmp_path):
+    for name in ("run.old", "run.partial"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "precious.txt").write_text("mine")
+    with pytest.raises(InputError, match=r"run\.partial is in the way"):
+        train_molecules(table(range(10)), options(tmp_path, overwrite=True))
+    (tmp_path / "run.partial" / "precious.txt").rename(tmp_path / "precious.txt")
+    (tmp_path / "run.partial").rmdir()
+    for _ in range(2):
+        train_molecules(table(range(10)), options(tmp_path, overwrite=True))
+    assert (tmp_path / "run.old" / "precious.txt").read_text() == "mine"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["precious.txt", "run", "run.old"]
+
+
+def test_overwrite_refuses_a_folder_that_is_no_run(tmp_path):
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "thesis.doc").write_text("mine")
+    with pytest.raises(InputError, match="is not a run of graphattn"):
+        train_molecules(table(range(10)), options(tmp_path, overwrite=True))
+    assert (tmp_path / "run" / "thesis.doc").read_text() == "mine"
+
+
+def test_resume_refuses_another_split(tmp_path):
+    split = tmp_path / "split.json"
+    split.write_text(json.dumps({"train": [0, 1, 2, 3, 4, 5], "valid": [6, 7], "test": [8, 9]}))
+    chosen = options(tmp_path, split=str(split), report=stop_after(1))
+    with pytest.raises(KeyboardInterrupt):
+        train_molecules(table(range(10)), chosen)
+    split.write_text(json.dumps({"train": [9, 8, 2, 3, 4, 5], "valid": [6, 7], "test": [1, 0]}))
+    with pytest.raises(InputError, match="other options or data"):
+        train_molecules(table(range(10)), options(tmp_path, split=str(split), resume=True))
+
+
+def test_nothing_of_the_making_is_left(tmp_path):
+    with pytest.raises(KeyboardInterrupt):
+        train_molecules(table(range(10)), options(tmp_path, report=stop_after(1)))
+    (tmp_path / "run.partial" / "checkpoint.pt.part").write_text("broken off")
+    (tmp_path / "run.partial" / "model.safetensors.0.part").write_text("broken off")
+    train_molecules(table(range(10)), options(tmp_path, resume=True))
+    files = {path.name for path in (tmp_path / "run").iterdir()}
+    assert files == {
+        "config.json", "curves.png", "history.csv", "metrics.json", "model.safetensors", "parity.png", "predictions.csv",
+        "splits.json",
+    }  # fmt: skip
+    assert [path.name for path in tmp_path.iterdir()] == ["run"]
+
+
+def test_a_class_that_only_the_test_part_has(tmp_path):
+    split = tmp_path / "split.json"
+    split.write_text(json.dumps({"train": [0, 1, 2, 3, 4, 5], "valid": [6, 7], "test": [8, 9]}))
+    labels = ["a", "b"] * 4 + ["a", "rare"]
+    metrics = train_molecules(table(labels), options(tmp_path, split=str(split)), task="classification")
+    assert metrics["test"]["accuracy"] <= 0.5  # the rare one cannot be right
+    header = (tmp_path / "run" / "predictions.csv").read_text().splitlines()[0]
+    assert header == "smiles,y,prediction,probability_a,probability_b,error"
+
+
+def test_nan_is_no_class(tmp_path):
+    labels = ["a", "b", "NaN", "nan", "", "a", "b", "a", "b", "a"]
+    metrics = train_molecules(table(labels), options(tmp_path), task="classification")
+    assert metrics["excluded"] == {"y: empty": 1, "y: NaN": 2}
+    assert sum(metrics["split"].values()) == 7
+
+
+def test_columns_that_predictions_would_repeat(tmp_path):
+    with pytest.raises(InputError, match="has a column 'prediction' already"):
+        train_molecules(table(range(10), prediction=["1"] * 10), options(tmp_path))
+    assert list(tmp_path.iterdir()) == []
+    train_molecules(table(range(10)), options(tmp_path))
+    with pytest.raises(InputError, match="has a column 'error' already"):
+        predict_molecules(tmp_path / "run", table(range(10), error=[""] * 10), tmp_path / "out.csv")
+    assert not (tmp_path / "out.csv").exists()
+
+
+def test_no_readable_smiles(tmp_path):
+    frame = pd.DataFrame({"smiles": ["Q", "nope"], "y": ["1", "2"]}, dtype=str)
+    with pytest.raises(InputError, match="no SMILES in column 'smiles' of a table can be read"):
+        train_molecules(MoleculeTable(frame, "a table", "smiles", "y"), options(tmp_path))
+
+
+def test_molecules_in_two_parts_are_counted(tmp_path):
+    split = tmp_path / "split.json"
+    split.write_text(json.dumps({"train": [0, 1, 2, 3], "valid": [4, 5, 6], "test": [7, 8, 9]}))
+    smiles = ["CCO", "CCC", "CCN", "C", "OCC", "CF", "CCl", "C(O)C", "FC", "CBr"]  # ethanol thrice, CF twice
+    frame = pd.DataFrame({"smiles": smiles, "y": [str(i) for i in range(10)]}, dtype=str)
+    metrics = train_molecules(MoleculeTable(frame, "a table", "smiles", "y"), options(tmp_path, split=str(split)))
+    assert metrics["duplicates_across_splits"] == 3
+
+
+def test_baselines_by_hand(tmp_path):
+    split = tmp_path / "split.json"
+    split.write_text(json.dumps({"train": [0, 1, 2, 3], "valid": [], "test": [8, 9]}))
+    metrics = train_molecules(table([1, 2, 3, 6, 0, 0, 0, 0, 5, 4]), options(tmp_path, split=str(split)))
+    # The training mean is 3: errors -2 and -1.
+    assert metrics["baselines"]["mean"]["rmse"] == pytest.approx(np.sqrt(2.5))
+    assert metrics["baselines"]["mean"]["mae"] == pytest.approx(1.5)
+    assert metrics["valid"] == {}
+
+
+def test_a_network_that_grew_is_still_known(tmp_path):
+    """Structure alone: the rows it was trained on are known by name when newcomers stand first in the table."""
+    people = [f"p{i}" for i in range(12)]
+    edges = [(i, j) for i in range(12) for j in range(i) if (i < 6) == (j < 6)]
+    lines = [f"p{i},p{j}" for i, j in edges]
+    (tmp_path / "edges.csv").write_text("a,b\n" + "\n".join(lines) + "\n")
+    nodes = "".join(f"{name},{'left' if i < 6 else 'right'}\n" for i, name in enumerate(people))
+    (tmp_path / "nodes.csv").write_text("name,side\n" + nodes)
+    files = NetworkFiles(tmp_path / "edges.csv", tmp_path / "nodes.csv", id_column="name", label_column="side")
+    params = {"channels": 8, "heads": 1, "epochs": 2}
+    train_nodes(files, RunOptions(tmp_path / "run", split="0.5/0.25/0.25", params=params))
+    (tmp_path / "nodes.csv").write_text("name,side\nnewcomer,left\n" + nodes)
+    (tmp_path / "edges.csv").write_text("a,b\nnewcomer,p3\n" + "\n".join(lines) + "\n")
+    result = evaluate_nodes(tmp_path / "run", files)
+    assert (result["rows"], result["trained_on"]) == (13, 9)
+
+
+def test_random_numbers_of_the_caller_are_left_alone(tmp_path):
+    train_molecules(table(range(10)), options(tmp_path))
+    state = torch.get_rng_state()
+    predict_molecules(tmp_path / "run", table(range(10)), tmp_path / "out.csv")
+    assert torch.equal(torch.get_rng_state(), state)

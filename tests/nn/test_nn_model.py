@@ -1,0 +1,240 @@
+"""The encoder layer, the heads, the encodings, the sparse first map, and the whole model."""
+
+from __future__ import annotations
+
+import copy
+import math
+import pickle
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from graphattn.nn import (
+    ENCODINGS,
+    BlockDiagonalMask,
+    DegreeEncoding,
+    EncoderLayer,
+    FullSelfAttention,
+    GraphHead,
+    GraphTransformer,
+    LaplacianEncoding,
+    MaskedSelfAttention,
+    NodeHead,
+    RandomWalkEncoding,
+    SparseLinear,
+)
+from graphattn.ops import AdjacencyMask
+
+EDGES = torch.tensor([[0, 1, 1, 2, 3], [1, 0, 2, 1, 3]])
+BATCH = torch.tensor([0, 0, 0, 1])
+COLUMNS = {"degree": 1, "random_walk": 4, "laplacian": 2}
+
+
+def close(actual: Tensor, expected: Tensor) -> bool:
+    return torch.allclose(actual, expected, rtol=1e-10, atol=1e-12)
+
+
+def normal(*shape: int) -> Tensor:
+    return torch.randn(shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+
+
+@pytest.mark.parametrize("norm", ["pre", "post"])
+def test_encoder_equals_torch_transformer_encoder_layer(norm: str) -> None:
+    ours = EncoderLayer(6, 3, attention="full", norm=norm, ff_channels=10).double().eval()
+    theirs = nn.TransformerEncoderLayer(6, 3, 10, 0.0, "gelu", norm_first=norm == "pre").double()
+    with torch.no_grad():
+        for parameter in theirs.parameters():
+            parameter += 0.3 * torch.randn_like(parameter)
+        attention = ours.attention
+        projections = (attention.lin_query, attention.lin_key, attention.lin_value)
+        weights, biases = theirs.self_attn.in_proj_weight.chunk(3), theirs.self_attn.in_proj_bias.chunk(3)
+        for lin, weight, bias in zip(projections, weights, biases, strict=True):
+            lin.weight.copy_(weight)
+            lin.bias.copy_(bias)
+    for lin, other in (
+        (attention.lin_out, theirs.self_attn.out_proj),
+        (ours.feed_forward[0], theirs.linear1),
+        (ours.feed_forward[3], theirs.linear2),
+        (ours.norm_attention, theirs.norm1),
+        (ours.norm_feed_forward, theirs.norm2),
+    ):
+        lin.load_state_dict(other.state_dict())
+    x = normal(7, 6)
+    adjacency = AdjacencyMask.from_edge_index(EDGES, 7)
+    assert close(ours(x, adjacency, BlockDiagonalMask.single(7)), theirs(x))
+
+
+def test_encoder_dropout_in_training_only() -> None:
+    layer = EncoderLayer(6, 3, dropout=0.5).double()
+    call = (normal(4, 6), AdjacencyMask.from_edge_index(EDGES, 4), BlockDiagonalMask.from_batch(BATCH))
+    assert not torch.equal(layer(*call), layer(*call))
+    layer.eval()
+    assert torch.equal(layer(*call), layer(*call))
+
+
+def test_encoder_width_of_the_feed_forward_part() -> None:
+    assert EncoderLayer(6, 3).feed_forward[0].out_features == 12
+    assert EncoderLayer(6, 3, ff_channels=5).feed_forward[0].out_features == 5
+
+
+@pytest.mark.parametrize("pool", ["mean", "sum", "attention"])
+def test_graph_head_pools_by_hand(pool: str) -> None:
+    """Rows (±1, ∓1) are their own layer norm; the score of the attention pool is log 3 · the first channel."""
+    head = GraphHead(2, 1, pool=pool).double().eval()
+    head.norm.eps = 0.0
+    head.mlp = nn.Identity()
+    if pool == "attention":
+        with torch.no_grad():
+            gate = head.pool.gate_nn
+            gate.weight.copy_(torch.tensor([[math.log(3), 0.0]]))
+            gate.bias.zero_()
+    x = torch.tensor([[1.0, -1], [1, -1], [-1, 1], [-1, 1]], dtype=torch.float64)
+    out = head(x, torch.tensor([2, 0, 0, 2]), 3)
+    # Each of graphs 0 and 2 has one node of either sign, with scores ±log 3: weights 9/10 and 1/10. Graph 1 is empty.
+    first = {"mean": 0.0, "sum": 0.0, "attention": 0.8}[pool]
+    assert out.tolist() == [pytest.approx([first, -first]), [0, 0], pytest.approx([first, -first])]
+    once = head(x[:2], torch.tensor([0, 0]), 1)
+    assert once.tolist() == [pytest.approx([2, -2] if pool == "sum" else [1, -1])]
+
+
+def test_graph_head_reads_its_pool() -> None:
+    head = GraphHead(4, 3).double().eval()
+    pooled = head.norm(normal(2, 4)).mean(0, keepdim=True)
+    expected = head.mlp[3](nn.functional.gelu(head.mlp[1](pooled)))
+    assert close(head(normal(2, 4), torch.zeros(2, dtype=torch.long), 1), expected)
+
+
+def test_node_head() -> None:
+    head = NodeHead(4, 3).double()
+    assert close(head(normal(2, 4)), head.lin(nn.functional.layer_norm(normal(2, 4), (4,))))
+
+
+def test_sparse_linear_by_hand() -> None:
+    lin = SparseLinear(3, 2)
+    with torch.no_grad():
+        lin.weight.copy_(torch.tensor([[1.0, 2], [10, 20], [100, 200]]))
+        lin.bias.copy_(torch.tensor([0.5, 0.0]))
+    x = torch.tensor([[1.0, 0, 1], [0, 0, 0], [0, 2, 0]])
+    expected = [[101.5, 202], [0.5, 0], [20.5, 40]]
+    assert lin(x).tolist() == expected
+    assert lin(x.to_sparse_csr()).tolist() == expected
+    assert lin(x.long().to_sparse_csr()).tolist() == expected
+
+
+def test_sparse_linear_gradients_are_those_of_the_dense_one() -> None:
+    lin = SparseLinear(7, 4).double()
+    x = normal(9, 7).relu()
+    x[3] = 0
+    direction = normal(9, 4)
+    dense, sparse = (torch.autograd.grad(lin(each), list(lin.parameters()), direction) for each in (x, x.to_sparse_csr()))
+    assert all(close(a, b) for a, b in zip(sparse, dense, strict=True))
+
+
+def test_sparse_linear_begins_as_torch_linear_does() -> None:
+    lin = SparseLinear(16, 2000)
+    weight = lin.weight.detach()
+    assert weight.abs().max() <= 0.25
+    assert float(weight.std()) == pytest.approx(0.25 / math.sqrt(3), rel=0.05)
+    assert repr(lin) == "SparseLinear(16, 2000)"
+
+
+@pytest.mark.parametrize("name", ENCODINGS)
+def test_encodings_give_node_vectors(name: str) -> None:
+    module = ENCODINGS[name](COLUMNS[name], 5).double().eval()
+    assert module(normal(3, COLUMNS[name])).shape == (3, 5)
+    assert {"degree": DegreeEncoding, "random_walk": RandomWalkEncoding, "laplacian": LaplacianEncoding}[name] is type(module)
+
+
+def test_laplacian_signs_are_taken_as_they_come() -> None:
+    """Flipping them is for the training loop to do, with `graphattn.transforms.flip_signs`."""
+    module, encoding = LaplacianEncoding(2, 2).double().train(), normal(4, 2)
+    assert close(module(encoding), encoding @ module.embed.weight.t() + module.embed.bias)
+
+
+def model(**options: Any) -> GraphTransformer:
+    options = {"num_layers": 2, "heads": 2, **options}
+    return GraphTransformer(6, 8, 3, **options).double().eval()
+
+
+def test_kinds_of_attention_alternate() -> None:
+    kinds = [type(layer.attention) for layer in model(attention=["masked", "full"]).layers]
+    assert kinds == [MaskedSelfAttention, FullSelfAttention]
+    assert [type(layer.attention) for layer in model(attention="full").layers] == [FullSelfAttention] * 2
+
+
+@pytest.mark.parametrize(("readout", "rows"), [("node", 4), ("mean", 2), ("sum", 2), ("attention", 2)])
+def test_shapes(readout: str, rows: int) -> None:
+    net = model(readout=readout, edge_dim=5, encodings=COLUMNS)
+    encodings = {name: normal(4, columns) for name, columns in COLUMNS.items()}
+    arguments = (normal(4, 6), EDGES, normal(5, 5), BATCH)
+    out = net(*arguments, encodings=encodings)
+    assert out.shape == (rows, 3)
+    if readout != "node":
+        longer = net(*arguments, encodings=encodings, batch_size=3)
+        assert longer.shape == (3, 3)
+        assert close(longer[:2], out)
+        assert net(*arguments[:3], encodings=encodings).shape == (1, 3)
+
+
+def test_embedding_adds_features_and_encodings() -> None:
+    net = model(encodings={"random_walk": 4})
+    x, encoding = normal(4, 6), normal(4, 4)
+    seen = []
+    net.layers[0].register_forward_pre_hook(lambda _, args: seen.append(args[0]))
+    net(x, EDGES, encodings={"random_walk": encoding})
+    assert close(seen[0], net.lin_in(x) + net.encodings["random_walk"](encoding))
+
+
+def test_structure_alone() -> None:
+    net = GraphTransformer(0, 8, 3, num_layers=1, heads=2, encodings={"degree": 1}).double().eval()
+    assert net(None, EDGES, encodings={"degree": normal(4, 1)}).shape == (4, 3)
+
+
+def test_sparse_features_and_a_prepared_mask() -> None:
+    net, x = model(), normal(4, 6).relu()
+    expected = net(x, EDGES)
+    assert close(net(x.to_sparse_csr(), EDGES), expected)
+    assert close(net(x, AdjacencyMask.from_edge_index(EDGES, 4)), expected)
+
+
+def test_edges_and_their_features_matter() -> None:
+    net, x, attr = model(edge_dim=5), normal(4, 6), normal(5, 5)
+    expected = net(x, EDGES, attr)
+    assert not close(net(x, EDGES, -attr), expected)
+    assert not close(net(x, EDGES.flip(0)[:, [0, 2, 1, 4, 3]], attr), expected)
+
+
+@pytest.mark.parametrize("option", ["dropout", "attention_dropout", "input_dropout"])
+def test_dropout_in_training_only(option: str) -> None:
+    net, x = model(**{option: 0.5}), normal(4, 6)
+    assert torch.equal(net(x, EDGES), net(x, EDGES))
+    net.train()
+    assert not torch.equal(net(x, EDGES), net(x, EDGES))
+
+
+def test_copies() -> None:
+    net, x = model(score="additive", readout="attention"), normal(4, 6)
+    expected = net(x, EDGES, batch=BATCH)
+    fresh = model(score="additive", readout="attention")
+    assert not close(fresh(x, EDGES, batch=BATCH), expected)
+    fresh.load_state_dict(net.state_dict())
+    for copied in (fresh, copy.deepcopy(net), pickle.loads(pickle.dumps(net))):
+        assert torch.equal(copied(x, EDGES, batch=BATCH), expected)
+
+
+def test_float32_and_float64_agree() -> None:
+    net, x = model(attention=["masked", "full"]), normal(4, 6)
+    expected = net(x, EDGES)
+    out = net.to(torch.float32)(x.float(), EDGES)
+    assert out.dtype == torch.float32
+    assert (out - expected).abs().max() < 1e-5 * expected.abs().max()
+
+
+def test_every_parameter_gets_a_gradient() -> None:
+    net = model(score="static", readout="attention", edge_dim=5, encodings=COLUMNS, attention=["masked", "full"])
+    encodings = {name: normal(4, columns) for name, columns in COLUMNS.items()}
+    net(normal(4, 6), EDGES, normal(5, 5), BATCH, encodings=encodings).square().sum().backward()
+    dead = [name for name, parameter in net.named_parameters() if parameter.grad is None or not parameter.grad.any()]
+    assert set(dead) <= {"head.pool.gate_nn.bias"}  # a softmax does not see what is added to all scores
