@@ -158,7 +158,7 @@ CASES: dict[str, tuple[Callable[[], Any], str]] = {
     ),
     "x-of-another-size": (
         lambda: MaskedSelfAttention(8, 8)(X[:2], MASK),
-        "query must have a row for each of the mask's 3 targets, got 2",
+        "edge_index must be of the 2 nodes of x, got a mask of 3",
     ),
     "x-shorter-than-edges": (
         lambda: MaskedSelfAttention(8, 8)(X[:2], EDGES),
@@ -166,7 +166,7 @@ CASES: dict[str, tuple[Callable[[], Any], str]] = {
     ),
     "batch-of-another-size": (
         lambda: FullSelfAttention(8, 8)(X, torch.tensor([0, 0])),
-        "query must have a row for each of the mask's 2 targets, got 3",
+        "batch must be of the 3 nodes of x, got a mask of 2",
     ),
     "pair-bias": (
         lambda: FullSelfAttention(8, 8)(X, pair_bias=torch.zeros(3, 1)),
@@ -177,10 +177,10 @@ CASES: dict[str, tuple[Callable[[], Any], str]] = {
         "attention must be 'masked' or 'full', got 'local'",
     ),
     "encoder-norm": (lambda: EncoderLayer(8, 2, norm="both"), "norm must be 'pre' or 'post', got 'both'"),
-    "pool": (lambda: GraphHead(8, 1, pool="max"), "pool must be 'mean', 'sum' or 'attention', got 'max'"),
+    "pool": (lambda: GraphHead(8, 1, pool="max"), "readout must be 'node', 'mean', 'sum' or 'attention', got 'max'"),
     "sparse-linear": (lambda: SparseLinear(4, 2)(X), "x must have shape [nodes, 4], got [3, 8]"),
     # the model
-    "readout": (lambda: model(readout="max"), "pool must be 'mean', 'sum' or 'attention', got 'max'"),
+    "readout": (lambda: model(readout="max"), "readout must be 'node', 'mean', 'sum' or 'attention', got 'max'"),
     "attention-kinds": (
         lambda: model(attention=["full"]),
         "attention must name one kind, or one for each of the 2 layers, got 1",
