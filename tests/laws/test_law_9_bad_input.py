@@ -177,7 +177,7 @@ CASES: dict[str, tuple[Callable[[], Any], str]] = {
         "attention must be 'masked' or 'full', got 'local'",
     ),
     "encoder-norm": (lambda: EncoderLayer(8, 2, norm="both"), "norm must be 'pre' or 'post', got 'both'"),
-    "pool": (lambda: GraphHead(8, 1, pool="max"), "readout must be 'node', 'mean', 'sum' or 'attention', got 'max'"),
+    "pool": (lambda: GraphHead(8, 1, pool="max"), "pool must be 'mean', 'sum' or 'attention', got 'max'"),
     "sparse-linear": (lambda: SparseLinear(4, 2)(X), "x must have shape [nodes, 4], got [3, 8]"),
     # the model
     "readout": (lambda: model(readout="max"), "readout must be 'node', 'mean', 'sum' or 'attention', got 'max'"),
