@@ -109,7 +109,7 @@ class GraphTransformer(nn.Module):
             edge_attr: edge features, [edges, edge_dim].
             batch: graph number of each node, [nodes]; None for one graph.
             encodings: the columns of each structural encoding, name → [nodes, columns].
-            batch_size: number of graphs; default: read from `batch`.
+            batch_size: number of graphs; default: read from `batch`, which a traced graph cannot do.
             return_attention: also return the weights of each layer, as the layers give them.
 
         Returns:
@@ -128,6 +128,8 @@ class GraphTransformer(nn.Module):
         else:
             if batch.shape[0] != num_nodes:
                 raise InputError(f"batch must have one entry for each of the {num_nodes} nodes, got {batch.shape[0]}")
+            if batch_size is None and torch.compiler.is_compiling() and isinstance(self.head, GraphHead):
+                raise InputError("batch_size must be given under torch.compile and torch.export: it is the shape of the output")
             blocks = BlockDiagonalMask.from_batch(batch, batch_size)
 
         weights = []

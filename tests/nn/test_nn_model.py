@@ -238,3 +238,13 @@ def test_every_parameter_gets_a_gradient() -> None:
     net(normal(4, 6), EDGES, normal(5, 5), BATCH, encodings=encodings).square().sum().backward()
     dead = [name for name, parameter in net.named_parameters() if parameter.grad is None or not parameter.grad.any()]
     assert set(dead) <= {"head.pool.gate_nn.bias"}  # a softmax does not see what is added to all scores
+
+
+def test_a_traced_graph_needs_the_number_of_graphs() -> None:
+    model = GraphTransformer(3, 4, 2, num_layers=1, heads=1, readout="mean").eval()
+    compiled = torch.compile(model, fullgraph=True, dynamic=True, backend="aot_eager")
+    x = normal(4, 3).float()
+    torch.testing.assert_close(compiled(x, EDGES, None, BATCH, batch_size=2), model(x, EDGES, None, BATCH))
+    torch._dynamo.reset()
+    with pytest.raises(Exception, match="batch_size must be given under"):
+        compiled(x, EDGES, None, BATCH)
