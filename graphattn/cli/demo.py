@@ -21,7 +21,7 @@ def demo(
     quiet: options.Quiet = False,
     debug: options.Debug = False,
 ) -> None:
-    """Do both jobs on data that is already on this machine: about two minutes on two cores, nothing is downloaded."""
+    """Do both jobs on data that is already on this machine: about a minute on two cores, nothing is downloaded."""
     with Screen(quiet, debug) as screen:
         from graphattn.estimators.demo import MOLECULES, NETWORK, demo_molecules, demo_network
 

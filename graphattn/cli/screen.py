@@ -88,21 +88,26 @@ class Screen:
             TextColumn("left"),
         )
         last: list[Progress] = []
-        with self._bar(*columns) as bar:
-            task = bar.add_task("starting", total=None)
-            line = self._now_and_then()
+        bar = self._bar(*columns)
+        task = bar.add_task("", total=None)
+        line = self._now_and_then()
 
-            def report(progress: Progress) -> None:
-                scores = f"loss {progress.loss:.3g}"
-                if progress.score is not None:
-                    scores += f"  valid {progress.score_name} {progress.score:.3f} (best {progress.best:.3f})"
-                bar.update(task, total=progress.epochs, completed=progress.epoch, description=scores)
-                left = bar.tasks[0].time_remaining
-                ending = "" if left is None else f"  {left:.0f} s left"
-                line(f"epoch {progress.epoch}/{progress.epochs}  {scores}{ending}")
-                last[:] = [progress]
+        def report(progress: Progress) -> None:
+            bar.start()  # not before there is something to show
+            scores = f"loss {progress.loss:.3g}"
+            if progress.score is not None:
+                scores += f"  valid {progress.score_name} {progress.score:.3f} (best {progress.best:.3f})"
+            bar.update(task, total=progress.epochs, completed=progress.epoch, description=scores)
+            left = bar.tasks[0].time_remaining
+            ending = "" if left is None else f"  {left:.0f} s left"
+            line(f"epoch {progress.epoch}/{progress.epochs}  {scores}{ending}")
+            last[:] = [progress]
 
+        try:
             yield report
+        finally:
+            if last:
+                bar.stop()
         if last and last[0].epoch < last[0].epochs:
             self.say(f"stopped after {last[0].epoch} of {last[0].epochs} epochs: the validation score no longer got better")
 

@@ -40,7 +40,7 @@ def fetch(name: str, *, progress: Progress | None = None) -> Path:
         progress: Called as `progress(file name, bytes so far, bytes in all or None)` while a file arrives.
 
     Returns:
-        The data set's folder, `user_cache("datasets", name)`.
+        The data set's folder: `user_cache("datasets", name)`, or that in `GRAPHATTN_DATA` where its files are there already.
 
     Raises:
         InputError: There is no such data set, nothing to download, no address to download it from, the server cannot
@@ -50,6 +50,8 @@ def fetch(name: str, *, progress: Progress | None = None) -> Path:
     if card.source == "package":
         raise InputError(f"data set {name!r} ships inside an installed package: there is nothing to download")
     folder = user_cache("datasets", name)
+    if (here := local_folder(name)) not in (None, folder):
+        return here
     missing = [file for file in card.files if not _is_there(folder, file)]
     _refuse_without_address(card, missing, folder)
     by_url: dict[str, list[CardFile]] = {}

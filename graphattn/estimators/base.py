@@ -31,6 +31,7 @@ class GraphEstimator(BaseEstimator):
     model_: GraphTransformer
     model_options_: dict[str, Any]
     history_: list[dict[str, float]]
+    earlier_seconds_: float
 
     def save_pretrained(self, folder: str | Path) -> None:
         """Writes `model.safetensors` and `config.json`, all that `from_pretrained` needs.
@@ -79,7 +80,7 @@ class GraphEstimator(BaseEstimator):
             raise InputError(f"{path / CONFIG_FILE} is damaged: {error}") from None
         except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
             raise InputError(f"{path / CONFIG_FILE} is damaged: {type(error).__name__} {error}") from None
-        load_weights(path, model)
+        load_weights(path, model, config.get("weights_sha256"))
         estimator.model_ = model.to(estimator._fabric().device).eval()
         return estimator
 
@@ -94,7 +95,7 @@ class GraphEstimator(BaseEstimator):
         if not hasattr(self, "model_"):
             raise NotFittedError(f"This {type(self).__name__} is not fitted yet; call fit or from_pretrained first")
 
-    def _check_params(self) -> None:
+    def check_params(self) -> None:
         """Checks the parameters that nothing below `fit` would refuse in words.
 
         Raises:
@@ -107,6 +108,8 @@ class GraphEstimator(BaseEstimator):
             value = params.get(name, 1)
             if not isinstance(value, Integral) or value < 1:
                 raise InputError(f"{name} must be a whole number of at least 1, got {value!r}")
+        if isinstance(params["heads"], Integral) and params["channels"] % params["heads"]:
+            raise InputError(f"channels must be a multiple of heads, got {params['channels']} and {params['heads']}")
         for name in ("dropout", "attention_dropout", "valid_fraction"):
             if not 0 <= params.get(name, 0.0) < 1:
                 raise InputError(f"{name} must lie in [0, 1), got {params[name]!r}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -93,7 +94,7 @@ class MoleculeEstimator(GraphEstimator):
         Raises:
             InputError: where lengths differ, a target is missing, or no row is usable.
         """
-        self._check_params()
+        self.check_params()
         rows, values = check_rows(smiles, y)
         valid_rows, valid_values = check_rows(*valid) if valid is not None else ([], values[:0])
         self.model_options_ = self._make_model_options()
@@ -102,6 +103,9 @@ class MoleculeEstimator(GraphEstimator):
         if not good:
             reason = next(iter(self.excluded_.values()), "there are no rows")
             raise InputError(f"none of the {len(rows)} rows of smiles can be used: {reason}")
+        if self.excluded_:
+            left_out = f"{len(self.excluded_)} of {len(rows)} SMILES cannot be read and are left out; excluded_ says why"
+            warnings.warn(left_out, stacklevel=2)
         self._learn_target(values[good], valid_values)
         pairs = [(graphs[row], target) for row, target in zip(good, self._encode_target(values[good]), strict=True)]
         if valid is not None:
@@ -120,7 +124,7 @@ class MoleculeEstimator(GraphEstimator):
             job = _MoleculeJob(self, pairs, held_out, fabric.device)
             identity = digest(self._params(), rows, values.tolist(), valid_rows, valid_values.tolist())
             progress = fit(model, job, self._train_options(), fabric, checkpoint=checkpoint, identity=identity, report=report)
-        self.model_, self.history_ = model, progress.history
+        self.model_, self.history_, self.earlier_seconds_ = model, progress.history, progress.earlier_seconds
         return self
 
     def _graphs(self, smiles: list[str]) -> tuple[list[Data | None], dict[int, str]]:
@@ -165,6 +169,9 @@ class MoleculeEstimator(GraphEstimator):
             with torch.no_grad():
                 raw = run_model(self.model_, Batch.from_data_list([graphs[row] for row in part]).to(device))
             out[part] = self._decode(raw).double().cpu().numpy()
+        for row in good:
+            if not np.isfinite(out[row]).all():
+                out[row], errors[row] = np.nan, "the model gives no finite value"
         return out, errors
 
     def _extra_config(self) -> dict[str, Any]:
@@ -265,4 +272,6 @@ def check_rows(smiles: Iterable[str], y: Iterable[Any]) -> tuple[list[str], np.n
 def _as_list(smiles: Iterable[str]) -> list[str]:
     if isinstance(smiles, str):
         raise InputError(f"smiles must be a list of SMILES, got the one string {smiles!r}")
+    if isinstance(smiles, Mapping) or getattr(smiles, "ndim", 1) != 1:
+        raise InputError(f"smiles must be a list of SMILES or one column of a table, got a {type(smiles).__name__}")
     return list(smiles)

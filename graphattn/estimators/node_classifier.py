@@ -115,7 +115,7 @@ class NodeClassifier(ClassifierMixin, GraphEstimator):
         Raises:
             InputError: where labels are missing, a mask does not fit, or the nodes to train on are of fewer than two classes.
         """
-        self._check_params()
+        self.check_params()
         if getattr(data, "y", None) is None:
             raise InputError("data.y is missing: fit needs the labels of the nodes, negative where there is none")
         num_nodes = data.num_nodes
@@ -147,7 +147,7 @@ class NodeClassifier(ClassifierMixin, GraphEstimator):
             edges = data.edge_index.cpu().numpy()
             identity = digest(self._params(), edges, y.cpu().numpy(), train.numpy(), valid.numpy())
             progress = fit(model, job, self._train_options(), fabric, checkpoint=checkpoint, identity=identity, report=report)
-        self.model_, self.history_ = model, progress.history
+        self.model_, self.history_, self.earlier_seconds_ = model, progress.history, progress.earlier_seconds
         return self
 
     def predict_proba(self, data: Data) -> np.ndarray:

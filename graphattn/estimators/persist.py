@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
 from typing import Any
@@ -25,11 +26,13 @@ def write_json(path: Path, content: Any) -> None:
 
 
 def save_model(folder: Path, config: dict[str, Any], model: nn.Module) -> None:
-    """Writes both files; the config gets the format's and the library's version."""
+    """Writes both files; the config gets the format's and the library's version, and the sum of the weights."""
     folder.mkdir(parents=True, exist_ok=True)
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
-    write_atomically(folder / WEIGHTS_FILE, safetensors.torch.save(tensors))
-    write_json(folder / CONFIG_FILE, {"format": FORMAT, "graphattn": graphattn.__version__, **config})
+    weights = safetensors.torch.save(tensors)
+    write_atomically(folder / WEIGHTS_FILE, weights)
+    versions = {"format": FORMAT, "graphattn": graphattn.__version__}
+    write_json(folder / CONFIG_FILE, {**versions, **config, "weights_sha256": hashlib.sha256(weights).hexdigest()})
 
 
 def load_config(folder: Path) -> dict[str, Any]:
@@ -54,19 +57,22 @@ def load_config(folder: Path) -> dict[str, Any]:
     return config
 
 
-def load_weights(folder: Path, model: nn.Module) -> None:
-    """Fills `model` with the weights of a trained estimator.
+def load_weights(folder: Path, model: nn.Module, sha256: object) -> None:
+    """Fills `model` with the weights of a trained estimator, whose file must have the sum that its config gives.
 
     Raises:
         InputError: naming the file and what is wrong with it.
     """
     path = folder / WEIGHTS_FILE
     try:
-        tensors = safetensors.torch.load(path.read_bytes())
+        content = path.read_bytes()
+        tensors = safetensors.torch.load(content)
     except FileNotFoundError:
         raise InputError(f"{folder} has no {WEIGHTS_FILE}: the run is damaged") from None
     except (safetensors.SafetensorError, OSError) as error:
         raise InputError(f"{path} cannot be read ({error}); the run is damaged") from None
+    if hashlib.sha256(content).hexdigest() != sha256:
+        raise InputError(f"{path} is damaged, or belongs to another {CONFIG_FILE}: its SHA-256 is not the one written there")
     expected = model.state_dict()
     wrong = [name for name in expected if name not in tensors or tensors[name].shape != expected[name].shape]
     if wrong or len(tensors) != len(expected):

@@ -84,10 +84,11 @@ def load_network(
         table, ids = _read_nodes(nodes, id_column, label_column)
         rows, dropped, unknown = _edges_of(edges, columns, ids)
         if dropped and not ignore_unknown_edges:
-            raise InputError(
-                f"{edges} has {dropped} edges with an id that is not in {nodes}: {_some(unknown)}; "
-                "ignore_unknown_edges (--ignore-unknown-edges) drops them"
-            )
+            column = table.columns[0] if id_column is None else id_column
+            advice = "ignore_unknown_edges (--ignore-unknown-edges) drops them"
+            if len(rows[0]) == 0:
+                advice = f"no edge has both ends in the id column '{column}': is it the right one (--id-column)?"
+            raise InputError(f"{edges} has {dropped:,} edges with an id that is not in {nodes}: {_some(unknown)}; {advice}")
     raw, encoding = _choose_features(ids, table, features, feature_columns, encoding)
     return build_network(
         ids,

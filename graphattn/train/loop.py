@@ -84,6 +84,7 @@ class Progress:
         score: that score of the validation part; None without one.
         best: the best so far.
         history: a row an epoch: epoch, loss, learning_rate, valid_<score_name>.
+        earlier_seconds: how long a resumed run had trained before.
     """
 
     epoch: int
@@ -93,6 +94,7 @@ class Progress:
     score: float | None = None
     best: float | None = None
     history: list[dict[str, float]] = field(default_factory=list)
+    earlier_seconds: float = 0.0
 
 
 def fit(
@@ -137,13 +139,13 @@ def fit(
         torch.set_rng_state(state["random"])
         if torch.cuda.is_available():
             torch.cuda.set_rng_state_all(state["random_cuda"])
-        progress.epoch, progress.history = state["epoch"], state["history"]
+        progress.epoch, progress.history, progress.earlier_seconds = state["epoch"], state["history"], state["seconds"]
         best_score = None if state["best_score"] is None else tuple(state["best_score"])
         best_epoch, best_weights = state["best_epoch"], state["best_weights"]
 
     total = options.epochs * job.steps_per_epoch
     step = progress.epoch * job.steps_per_epoch
-    saved_at = time.monotonic()
+    started = saved_at = time.monotonic()
     while progress.epoch < options.epochs and progress.epoch - best_epoch < options.patience:
         wrapped.train()
         losses = []
@@ -183,6 +185,7 @@ def fit(
                 "random": torch.get_rng_state(),
                 "random_cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
                 "history": progress.history,
+                "seconds": progress.earlier_seconds + time.monotonic() - started,
                 "best_score": None if best_score is None else list(best_score),
                 "best_epoch": best_epoch,
                 "best_weights": best_weights,

@@ -74,7 +74,8 @@ def test_odd_molecules_are_predicted(fitted, smiles):
 
 
 def test_bad_rows_are_left_out_of_training(fitted):
-    model = MoleculeRegressor(**SMALL).fit([*SMILES, "nonsense"], [*LOGP, 1.0])
+    with pytest.warns(UserWarning, match="1 of 11 SMILES cannot be read and are left out"):
+        model = MoleculeRegressor(**SMALL).fit([*SMILES, "nonsense"], [*LOGP, 1.0])
     assert list(model.excluded_) == [10]
     assert np.array_equal(model.predict(SMILES), fitted.predict(SMILES))
 
@@ -160,6 +161,21 @@ def test_labels_in_an_array_of_objects(labels):
     model = MoleculeClassifier(**SMALL).fit(SMILES, values)
     assert sorted(model.classes_.tolist()) == sorted(labels)
     assert model.score(SMILES, values) == model.score(SMILES, labels * 5)
+
+
+@pytest.mark.parametrize("table", [pd.DataFrame({"smiles": SMILES}), np.array(SMILES)[:, None], {"CCO": 1}])
+def test_a_table_is_not_a_list_of_smiles(fitted, table):
+    with pytest.raises(InputError, match="one column of a table, got a"):
+        fitted.predict(table)
+
+
+def test_a_value_that_is_not_finite_is_an_error_of_its_row(fitted):
+    broken = copy.deepcopy(fitted)
+    with torch.no_grad():
+        broken.model_.head.mlp[-1].bias.fill_(float("inf"))
+    prediction, errors = broken.outputs(["CCO"])
+    assert np.isnan(prediction).all()
+    assert errors == {0: "the model gives no finite value"}
 
 
 def test_one_string_is_not_a_list_of_smiles(fitted):

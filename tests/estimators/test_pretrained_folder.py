@@ -88,6 +88,13 @@ def test_damaged_weights_are_refused_and_never_run(folder, content):
     refused(folder, r"model\.safetensors cannot be read")
 
 
+def test_one_changed_bit_of_the_weights(folder, saved):
+    content = bytearray(saved["model.safetensors"])
+    content[-1] ^= 1
+    (folder / "model.safetensors").write_bytes(content)
+    refused(folder, r"model\.safetensors is damaged, or belongs to another config\.json")
+
+
 def test_truncated_weights(folder, saved):
     (folder / "model.safetensors").write_bytes(saved["model.safetensors"][:-100])
     refused(folder, r"model\.safetensors cannot be read")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -14,8 +15,10 @@ from graphattn.estimators.runs import (
     MoleculeTable,
     NetworkFiles,
     RunOptions,
+    evaluate_molecules,
     evaluate_nodes,
     predict_molecules,
+    predict_nodes,
     train_molecules,
     train_nodes,
 )
@@ -162,3 +165,55 @@ def test_random_numbers_of_the_caller_are_left_alone(tmp_path):
     state = torch.get_rng_state()
     predict_molecules(tmp_path / "run", table(range(10)), tmp_path / "out.csv")
     assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_a_complete_run_is_not_resumed(tmp_path):
+    train_molecules(table(range(10)), options(tmp_path))
+    with pytest.raises(InputError, match="is complete already: there is nothing to resume"):
+        train_molecules(table(range(10)), options(tmp_path, resume=True))
+
+
+def test_evaluating_a_run_that_does_not_say_what_it_was_trained_on(tmp_path):
+    train_molecules(table(range(10)), options(tmp_path))
+    assert evaluate_molecules(tmp_path / "run", table(range(10)))["trained_on"] == 8
+    (tmp_path / "run" / "splits.json").unlink()
+    result = evaluate_molecules(tmp_path / "run", table(range(10)))
+    assert (result["rows"], result["trained_on"], result["scores_unseen"]) == (10, None, None)
+    (tmp_path / "run" / "splits.json").write_text("{}")
+    with pytest.raises(InputError, match=r"splits\.json is damaged"):
+        evaluate_molecules(tmp_path / "run", table(range(10)))
+
+
+def test_options_are_refused_before_anything_is_read(tmp_path):
+    with pytest.raises(InputError, match="channels must be a multiple of heads, got 15 and 2"):
+        train_molecules(table(["x"] * 10), options(tmp_path, params={"channels": 15, "heads": 2}))
+    with pytest.raises(InputError, match="split is 'scafold'"):
+        train_molecules(table(["x"] * 10), options(tmp_path, split="scafold"))
+
+
+@pytest.fixture
+def pair(tmp_path):
+    """Two people, one link, a side each."""
+    (tmp_path / "edges.csv").write_text("a,b\np,q\n")
+    (tmp_path / "nodes.csv").write_text("name,side,number\np,left,1\nq,right,2\n")
+    split = tmp_path / "split.json"
+    split.write_text(json.dumps({"train": [0, 1], "valid": [], "test": []}))
+    files = NetworkFiles(tmp_path / "edges.csv", tmp_path / "nodes.csv", id_column="name", label_column="side")
+    train_nodes(files, RunOptions(tmp_path / "run", split=str(split), params={"channels": 8, "heads": 1, "epochs": 2}))
+    return files
+
+
+def test_labels_that_the_run_does_not_know(tmp_path, pair):
+    with pytest.raises(InputError, match=r"no label of .* is a class of this run, which are: left, right"):
+        evaluate_nodes(tmp_path / "run", replace(pair, label_column="number"))
+
+
+def test_features_for_a_run_without(tmp_path, pair):
+    (tmp_path / "features.json").write_text('{"p": [1], "q": [2]}')
+    with pytest.raises(InputError, match="this run was trained on structure alone; leave out --features"):
+        predict_nodes(tmp_path / "run", replace(pair, features=tmp_path / "features.json"), tmp_path / "labels.csv")
+
+
+def test_the_wrong_id_column(tmp_path, pair):
+    with pytest.raises(InputError, match=r"no edge has both ends in the id column 'number': is it the right one"):
+        train_nodes(replace(pair, id_column="number"), RunOptions(tmp_path / "other"))

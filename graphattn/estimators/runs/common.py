@@ -7,10 +7,12 @@ import hashlib
 import json
 import math
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from graphattn.errors import InputError
 from graphattn.estimators.persist import write_json
@@ -94,16 +96,38 @@ def new_file(path: Path, overwrite: bool) -> Iterator[Path]:
         raise
 
 
-def read_trained_on(run: Path) -> set[str]:
-    """The fingerprints of the rows that a run was trained on; none where there is no file of splits.
+def evaluation(
+    run: Path, marks: Sequence[str], score: Callable[[np.ndarray], dict[str, float]], excluded: dict[str, int]
+) -> dict[str, Any]:
+    """What is said of a run on labelled rows.
+
+    Args:
+        run: folder of the run.
+        marks: fingerprint of each row.
+        score: the scores of the rows that a mask chooses.
+        excluded: reason → rows that could not be used.
+
+    Returns:
+        "rows"; "scores" of all rows; "trained_on": how many of them the run has trained on or stopped by, and
+        "scores_unseen" of the others, both None where the run does not say; "excluded".
 
     Raises:
-        InputError: where that file is damaged.
+        InputError: where the run's file of splits is damaged.
     """
     path = run / SPLITS_FILE
     try:
-        return set(json.loads(path.read_text(encoding="utf-8"))["trained_on"])
+        before = set(json.loads(path.read_text(encoding="utf-8"))["trained_on"])
     except FileNotFoundError:
-        return set()
+        before = None
     except (OSError, ValueError, KeyError, TypeError):
         raise InputError(f"{path} is damaged: it does not say which rows the run was trained on") from None
+    seen = np.array([before is not None and mark in before for mark in marks])
+    return finite(
+        {
+            "rows": len(marks),
+            "scores": score(np.ones(len(marks), dtype=bool)),
+            "trained_on": None if before is None else int(seen.sum()),
+            "scores_unseen": None if before is None else score(~seen),
+            "excluded": excluded,
+        }
+    )

@@ -62,6 +62,8 @@ class RunFolder:
         self.path = self.out.with_name(self.out.name + ".partial")
         self.checkpoint = self.path / _CHECKPOINT
         if self.out.exists():
+            if options.resume and not self.path.exists() and (self.out / CONFIG_FILE).is_file():
+                raise InputError(f"{self.out} is complete already: there is nothing to resume")
             if not options.overwrite:
                 raise InputError(f"{self.out} exists; choose another --out, or replace it with --overwrite")
             if not self.out.is_dir() or (any(self.out.iterdir()) and not (self.out / CONFIG_FILE).is_file()):

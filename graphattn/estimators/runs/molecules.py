@@ -19,16 +19,15 @@ from graphattn.estimators.base import digest
 from graphattn.estimators.persist import CONFIG_FILE, load_config, save_model
 from graphattn.estimators.runs.common import (
     PREDICTIONS_FILE,
+    evaluation,
     fingerprint,
-    finite,
     new_file,
-    read_trained_on,
     write_run_files,
 )
 from graphattn.estimators.runs.folder import RunFolder, RunOptions
 from graphattn.estimators.runs.molecule_table import MoleculeTable, split_rows, usable_target
 from graphattn.estimators.runs.plots import draw_parity
-from graphattn.splits import PARTS, Split
+from graphattn.splits import PARTS, Split, parse_split
 from graphattn.tables import iter_table, require_columns
 from graphattn.train import classification_scores, regression_scores
 
@@ -55,6 +54,10 @@ def train_molecules(table: MoleculeTable, options: RunOptions, *, task: str = "r
     started = time.monotonic()
     if task not in ("regression", "classification"):
         raise InputError(f"task must be 'regression' or 'classification', got {task!r}")
+    kind = MoleculeRegressor if task == "regression" else MoleculeClassifier
+    estimator = kind(seed=options.seed, valid_fraction=0.0, **options.params)
+    estimator.check_params()
+    parse_split(options.split or "random")
     request = {"task": task, "split": options.split, "seed": options.seed, "params": options.params}
     options.notify(f"reading {len(table.frame):,} molecules")
     canonical = [canonical_smiles(text) for text in table.smiles]
@@ -67,9 +70,7 @@ def train_molecules(table: MoleculeTable, options: RunOptions, *, task: str = "r
     content = digest(table.smiles, table.frame[table.target_column].tolist(), *(split[part] for part in PARTS))
     folder = RunFolder(options, {**request, "data": content})
 
-    kind = MoleculeRegressor if task == "regression" else MoleculeClassifier
     valid = None if len(split["valid"]) == 0 else _rows(table, target, split["valid"])
-    estimator = kind(seed=options.seed, valid_fraction=0.0, **options.params)
     with folder.training():
         estimator.fit(*_rows(table, target, split["train"]), valid=valid, checkpoint=folder.checkpoint, report=options.report)
 
@@ -96,7 +97,7 @@ def train_molecules(table: MoleculeTable, options: RunOptions, *, task: str = "r
         baselines=baselines,
         excluded=excluded,
         duplicates=sum(canonical[row] in elsewhere[part] for part in elsewhere for row in split[part]),
-        seconds=time.monotonic() - started,
+        seconds=estimator.earlier_seconds_ + time.monotonic() - started,
     )
     folder.finish()
     return metrics
@@ -153,8 +154,7 @@ def evaluate_molecules(run: Path, table: MoleculeTable, *, device: str = "auto")
     """Scores a run on labelled molecules.
 
     Returns:
-        "rows"; "scores" of all usable rows; "trained_on": how many of them the run has trained on or stopped by;
-        "scores_unseen" of the others; "excluded": reason → rows.
+        What `graphattn.estimators.runs.common.evaluation` returns.
     """
     estimator, _ = load_molecule_run(run, device)
     task = "regression" if isinstance(estimator, MoleculeRegressor) else "classification"
@@ -169,19 +169,10 @@ def evaluate_molecules(run: Path, table: MoleculeTable, *, device: str = "auto")
         rows = np.setdiff1d(rows, strange)
     if len(rows) == 0:
         raise InputError(f"{table.name} has no usable row to evaluate: {excluded or 'it is empty'}")
-    seen_before = read_trained_on(run)
-    seen = np.array([fingerprint(canonical[row]) in seen_before for row in rows])
     truth = np.array([target[row] for row in rows])
     outputs, _ = estimator.outputs([table.smiles[row] for row in rows])
-    return finite(
-        {
-            "rows": len(rows),
-            "scores": _scores(estimator, truth, outputs),
-            "trained_on": int(seen.sum()),
-            "scores_unseen": _scores(estimator, truth[~seen], outputs[~seen]),
-            "excluded": excluded,
-        }
-    )
+    marks = [fingerprint(canonical[row]) for row in rows]
+    return evaluation(run, marks, lambda chosen: _scores(estimator, truth[chosen], outputs[chosen]), excluded)
 
 
 def load_molecule_run(run: Path, device: str = "auto") -> tuple[Molecules, dict[str, Any]]:

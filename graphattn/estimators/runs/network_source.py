@@ -61,6 +61,8 @@ class NetworkFiles:
             raise InputError("this run was trained on a data set whose features came ready made; label it with --dataset")
         if encoding is not None and encoding.kind == "ids" and self.features is None:
             raise InputError("this run was trained with lists of features; give those of this network with --features")
+        if encoding is not None and encoding.kind == "none" and (self.features is not None or self.feature_columns):
+            raise InputError("this run was trained on structure alone; leave out --features and --feature-columns")
         label_column = self.label_column
         if config is not None and label_column is None and self.nodes is not None:
             # Labels are not needed to label a network; they are read where they are.

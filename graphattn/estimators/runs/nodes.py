@@ -18,10 +18,9 @@ from graphattn.estimators.node_classifier import NodeClassifier
 from graphattn.estimators.persist import CONFIG_FILE, load_config, save_model
 from graphattn.estimators.runs.common import (
     PREDICTIONS_FILE,
+    evaluation,
     fingerprint,
-    finite,
     new_file,
-    read_trained_on,
     write_run_files,
 )
 from graphattn.estimators.runs.folder import RunFolder, RunOptions
@@ -41,6 +40,9 @@ def train_nodes(source: NetworkSource, options: RunOptions) -> dict[str, Any]:
         InputError: where the network, the split or the folder cannot be used.
     """
     started = time.monotonic()
+    estimator = NodeClassifier(seed=options.seed, **options.params)
+    estimator.check_params()
+    _wanted_split(options)
     options.notify(f"reading {source.name}")
     network = source.load()
     data, class_names = network.data, network.data.get("class_names")
@@ -57,7 +59,6 @@ def train_nodes(source: NetworkSource, options: RunOptions) -> dict[str, Any]:
     content = digest(network.ids, data.edge_index.numpy(), data.y.numpy(), class_names, _features(network), *parts)
     folder = RunFolder(options, {**request, "data": content})
 
-    estimator = NodeClassifier(seed=options.seed, **options.params)
     with folder.training():
         estimator.fit(data, split["train"], split["valid"], checkpoint=folder.checkpoint, report=options.report)
     probability = estimator.predict_proba(data)
@@ -87,7 +88,7 @@ def train_nodes(source: NetworkSource, options: RunOptions) -> dict[str, Any]:
         baselines=_baselines(data, len(class_names), split),
         excluded={"unlabelled": len(y) - len(labelled)} if len(labelled) < len(y) else {},
         duplicates=0,
-        seconds=time.monotonic() - started,
+        seconds=estimator.earlier_seconds_ + time.monotonic() - started,
     )
     folder.finish()
     return metrics
@@ -123,28 +124,22 @@ def evaluate_nodes(run: Path, source: NetworkSource, *, device: str = "auto") ->
     """Scores a run on the labelled nodes of a network.
 
     Returns:
-        "rows"; "scores" of all labelled nodes; "trained_on": how many of them the run has trained on or stopped by;
-        "scores_unseen" of the others; "excluded": reason → nodes.
+        What `graphattn.estimators.runs.common.evaluation` returns.
     """
     estimator, config = load_node_run(run, device)
     network = source.load(config["data"])
     y = network.data.get("y")
+    if network.report.get("unknown_labels") and int((y >= 0).sum()) == 0:
+        known = ", ".join(map(str, config["data"]["class_names"]))
+        raise InputError(f"no label of {source.name} is a class of this run, which are: {known}")
     if y is None or int((y >= 0).sum()) == 0:
         raise InputError(f"{source.name} has no labels to evaluate with; name their column with --label-column")
     rows = (y >= 0).nonzero().squeeze(-1).numpy()
     truth, probability = y.numpy()[rows], estimator.predict_proba(network.data)[rows]
-    marks, seen_before = _fingerprints(network), read_trained_on(run)
-    seen = np.array([marks[row] in seen_before for row in rows])
+    every = _fingerprints(network)
     excluded = {reason: network.report[reason] for reason in ("unlabelled", "unknown_labels") if network.report.get(reason)}
-    return finite(
-        {
-            "rows": len(rows),
-            "scores": classification_scores(truth, probability),
-            "trained_on": int(seen.sum()),
-            "scores_unseen": classification_scores(truth[~seen], probability[~seen]),
-            "excluded": excluded,
-        }
-    )
+    marks = [every[row] for row in rows]
+    return evaluation(run, marks, lambda chosen: classification_scores(truth[chosen], probability[chosen]), excluded)
 
 
 def load_node_run(run: Path, device: str = "auto") -> tuple[NodeClassifier, dict[str, Any]]:
@@ -166,17 +161,23 @@ def load_node_run(run: Path, device: str = "auto") -> tuple[NodeClassifier, dict
     return NodeClassifier.from_pretrained(run, device=device), config
 
 
+def _wanted_split(options: RunOptions) -> str | tuple[float, float, float] | Path:
+    wanted = parse_split(options.split or "random")
+    if wanted == "scaffold":
+        raise InputError("split 'scaffold' is for molecules; use random, A/B/C or a JSON file")
+    return wanted
+
+
 def _split(network: LoadedNetwork, labelled: np.ndarray, options: RunOptions) -> Split:
     if options.split is None and network.split is not None:
         split = network.split
     else:
-        wanted = parse_split(options.split or "random")
-        if wanted == "scaffold":
-            raise InputError("split 'scaffold' is for molecules; use random, A/B/C or a JSON file")
+        wanted = _wanted_split(options)
         if isinstance(wanted, Path):
             split = read_split_file(wanted, len(network.ids))
         else:
-            parts = random_split(len(labelled), DEFAULT_FRACTIONS if wanted == "random" else wanted, options.seed)
+            fractions = wanted if isinstance(wanted, tuple) else DEFAULT_FRACTIONS
+            parts = random_split(len(labelled), fractions, options.seed)
             split = {part: labelled[rows] for part, rows in parts.items()}
     split = {part: rows[np.isin(rows, labelled)] for part, rows in split.items()}
     if len(split["train"]) == 0:
