@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+from abc import abstractmethod
 from collections.abc import Iterator, Mapping
 from numbers import Integral
 from pathlib import Path
@@ -84,12 +85,13 @@ class GraphEstimator(BaseEstimator):
         estimator.model_ = model.to(estimator._fabric().device).eval()
         return estimator
 
+    @abstractmethod
     def _extra_config(self) -> dict[str, Any]:
         """What `_restore` needs beyond the parameters and the model's options, as JSON."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _restore(self, config: dict[str, Any]) -> None:
-        raise NotImplementedError
+        """Takes from a config what `_extra_config` put there."""
 
     def _check_fitted(self) -> None:
         if not hasattr(self, "model_"):
