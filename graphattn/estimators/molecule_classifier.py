@@ -47,7 +47,7 @@ class MoleculeClassifier(ClassifierMixin, MoleculeEstimator):
         rows, values = check_rows(smiles, y)
         probability = self.predict_proba(rows)
         good = ~np.isnan(probability).any(axis=1)
-        right = self.classes_[probability[good].argmax(axis=1)] == _natural(values[good])
+        right = self.classes_[probability[good].argmax(axis=1)] == self._labels(values[good])
         return float(np.average(right, weights=None if sample_weight is None else np.asarray(sample_weight)[good]))
 
     def _out_channels(self) -> int:
@@ -63,7 +63,11 @@ class MoleculeClassifier(ClassifierMixin, MoleculeEstimator):
         self.classes_ = np.unique(_natural(np.concatenate([values, valid_values])))
 
     def _encode_target(self, values: np.ndarray) -> np.ndarray:
-        return np.searchsorted(self.classes_, _natural(values)) if len(values) else np.zeros(0, dtype=np.int64)
+        return np.searchsorted(self.classes_, self._labels(values)) if len(values) else np.zeros(0, dtype=np.int64)
+
+    def _labels(self, values: np.ndarray) -> np.ndarray:
+        """Labels of the kind of `classes_`: text where some label is text, though these may all be numbers."""
+        return _natural(values).astype(str) if self.classes_.dtype.kind == "U" else _natural(values)
 
     def _decode(self, raw: Tensor) -> Tensor:
         return raw.double().softmax(-1)

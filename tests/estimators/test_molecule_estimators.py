@@ -155,6 +155,12 @@ def test_a_class_that_only_a_validation_row_has():
     assert model.predict_proba(["C"]).shape == (1, 3)
 
 
+def test_numbers_among_text_are_text():
+    model = MoleculeClassifier(**SMALL).fit(SMILES, ["a", 1] * 5, valid=(["C", "CC"], [1, 1]))
+    assert model.classes_.tolist() == ["1", "a"]
+    assert model.score(["C"], [1]) in (0.0, 1.0)
+
+
 @pytest.mark.parametrize("labels", [[0, 1], [True, False]])
 def test_labels_in_an_array_of_objects(labels):
     values = np.array(labels * 5, dtype=object)
