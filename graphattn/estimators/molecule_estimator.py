@@ -122,7 +122,7 @@ class MoleculeEstimator(GraphEstimator):
             self.model_options_["out_channels"] = self._out_channels()
             model = GraphTransformer(**self.model_options_)
             job = _MoleculeJob(self, pairs, held_out, fabric.device)
-            identity = digest(self._params(), rows, values.tolist(), valid_rows, valid_values.tolist())
+            identity = digest(self._params(), self.precision, rows, values.tolist(), valid_rows, valid_values.tolist())
             progress = fit(model, job, self._train_options(), fabric, checkpoint=checkpoint, identity=identity, report=report)
         self.model_, self.history_, self.earlier_seconds_ = model, progress.history, progress.earlier_seconds
         return self

@@ -36,7 +36,7 @@ class MoleculeRegressor(RegressorMixin, MoleculeEstimator):
         patience: epochs without a better validation score after which training stops.
         valid_fraction: part of the rows held out for that where `fit` is given no validation rows.
         seed: of the weights, the order of the molecules, dropout and the held-out rows. The same seed gives the same model,
-            bit for bit, on the same machine's CPU.
+            bit for bit, on the same machine's CPU with the same number of torch threads.
         device: "auto", "cpu", "cuda", "cuda:N" or "mps".
         precision: of training, as lightning-fabric names it: "32-true" or "bf16-mixed".
         n_jobs: processes that read SMILES; default: as many as pay.

@@ -43,7 +43,7 @@ class NodeClassifier(ClassifierMixin, GraphEstimator):
         weight_decay: of AdamW.
         patience: epochs without a better validation score after which training stops.
         seed: of the weights and of dropout. The same seed gives the same model, bit for bit, on the same machine's
-            CPU.
+            CPU with the same number of torch threads.
         device: "auto", "cpu", "cuda", "cuda:N" or "mps".
         precision: of training, as lightning-fabric names it: "32-true" or "bf16-mixed".
 
@@ -144,8 +144,11 @@ class NodeClassifier(ClassifierMixin, GraphEstimator):
         with seeded(self.seed):
             model = GraphTransformer(**self.model_options_)
             job = NodeJob(inputs, target.to(fabric.device), train.to(fabric.device), valid.to(fabric.device))
-            edges = data.edge_index.cpu().numpy()
-            identity = digest(self._params(), edges, y.cpu().numpy(), train.numpy(), valid.numpy())
+            x = inputs["x"]
+            sparse = x is not None and x.layout == torch.sparse_csr
+            features = [x.crow_indices(), x.col_indices(), x.values()] if sparse else [] if x is None else [x]
+            tensors = [data.edge_index, y, train, valid, *features]
+            identity = digest(self._params(), self.precision, *(tensor.cpu().numpy() for tensor in tensors))
             progress = fit(model, job, self._train_options(), fabric, checkpoint=checkpoint, identity=identity, report=report)
         self.model_, self.history_, self.earlier_seconds_ = model, progress.history, progress.earlier_seconds
         return self

@@ -110,7 +110,7 @@ def fit(
     """Trains `model` in place and leaves it with the weights of its best validation score (the last without validation).
 
     With `checkpoint`, the state is written there while training, and a file that is there already is where it goes on: the
-    result is bitwise that of a run without a break, on the same machine.
+    result is bitwise that of a run without a break, on the same machine with the same number of torch threads.
 
     Args:
         model: on any device; moved to fabric's.

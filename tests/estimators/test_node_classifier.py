@@ -9,6 +9,7 @@ from torch_geometric.data import Data
 from torch_geometric.utils import from_networkx
 
 from graphattn import InputError, NodeClassifier
+from graphattn.train import TrainOptions
 
 SMALL = {"channels": 16, "heads": 2, "epochs": 5}
 
@@ -136,6 +137,18 @@ def test_mixed_precision_trains():
     data = two_cliques()
     model = NodeClassifier(**{**SMALL, "epochs": 100}, precision="bf16-mixed").fit(data)
     assert model.predict(data).tolist() == data.y.tolist()
+
+
+def test_a_checkpoint_of_other_features_or_precision_is_refused(tmp_path, monkeypatch):
+    options = TrainOptions(epochs=3, learning_rate=1e-3, checkpoint_seconds=0.0)
+    monkeypatch.setattr(NodeClassifier, "_train_options", lambda self: options)
+    checkpoint, changed = tmp_path / "checkpoint.pt", two_cliques()
+    NodeClassifier(**SMALL).fit(two_cliques(), checkpoint=checkpoint)
+    changed.x[0, 1] = 1 - changed.x[0, 1]
+    with pytest.raises(InputError, match="other options or data"):
+        NodeClassifier(**SMALL).fit(changed, checkpoint=checkpoint)
+    with pytest.raises(InputError, match="other options or data"):
+        NodeClassifier(**SMALL, precision="bf16-mixed").fit(two_cliques(), checkpoint=checkpoint)
 
 
 def test_it_is_a_scikit_learn_estimator():
