@@ -147,10 +147,19 @@ _OF_THE_MACHINE = ("device", "precision", "n_jobs")
 
 @contextlib.contextmanager
 def seeded(seed: int) -> Iterator[None]:
-    """torch's random numbers from a seed inside, and as they were before outside."""
+    """torch's random numbers from a seed and its repeatable algorithms inside, and both as they were before outside."""
+    # With several threads the gradient of indexing otherwise adds in whatever order the threads arrive.
+    before = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
+    filled = torch.utils.deterministic.fill_uninitialized_memory  # type: ignore[attr-defined]
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        yield
+        try:
+            torch.use_deterministic_algorithms(True, warn_only=True)
+            torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
+            yield
+        finally:
+            torch.use_deterministic_algorithms(before[0], warn_only=before[1])
+            torch.utils.deterministic.fill_uninitialized_memory = filled  # type: ignore[attr-defined]
 
 
 def digest(*parts: object) -> str:
