@@ -22,6 +22,8 @@ _HOME = {
     "GraphTransformer": "graphattn.nn",
     "AdjacencyMask": "graphattn.ops",
     "BlockDiagonalMask": "graphattn.ops",
+    "backends": "graphattn.ops.backends",
+    "warmup": "graphattn.ops.cpu.warmup",
 }
 _PACKAGES = ("chem", "data", "estimators", "networks", "nn", "ops", "train", "transforms")
 
@@ -37,5 +39,7 @@ if TYPE_CHECKING:
     from graphattn.nn import MaskedSelfAttention as MaskedSelfAttention
     from graphattn.ops import AdjacencyMask as AdjacencyMask
     from graphattn.ops import BlockDiagonalMask as BlockDiagonalMask
+    from graphattn.ops.backends import backends as backends
+    from graphattn.ops.cpu.warmup import warmup as warmup
 
 __getattr__, __dir__ = lazy_names(__name__, {**_HOME, **{name: f"graphattn.{name}" for name in _PACKAGES}})

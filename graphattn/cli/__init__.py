@@ -14,7 +14,7 @@ import typer
 from typer.core import TyperGroup
 
 import graphattn
-from graphattn.cli import datasets, demo, evaluate, options, predict, train
+from graphattn.cli import backends, datasets, demo, evaluate, options, predict, train, warmup
 from graphattn.cli.screen import complain
 
 
@@ -22,7 +22,7 @@ class _InOrder(TyperGroup):
     """Commands in the order in which a user meets them."""
 
     def list_commands(self, ctx: typer.Context) -> list[str]:  # type: ignore[override]
-        return ["train", "predict", "evaluate", "datasets", "demo"]
+        return ["train", "predict", "evaluate", "datasets", "demo", "backends", "warmup"]
 
 
 app = typer.Typer(
@@ -37,6 +37,8 @@ app.command("predict", epilog=predict.EXAMPLE)(predict.predict)
 app.command("evaluate", epilog=evaluate.EXAMPLE)(evaluate.evaluate)
 app.add_typer(datasets.app, name="datasets")
 app.command("demo", epilog=demo.EXAMPLE)(demo.demo)
+app.command("backends", epilog=backends.EXAMPLE)(backends.backends)
+app.command("warmup", epilog=warmup.EXAMPLE)(warmup.warmup)
 
 
 def _show_version(wanted: bool) -> None:

@@ -146,6 +146,19 @@ class Screen:
 
             yield report
 
+    @contextmanager
+    def steps(self) -> Iterator[Callable[[int, int, str], None]]:
+        """A bar of steps; yields what to call before each: the steps done, all steps, and what comes next."""
+        with self._bar(MofNCompleteColumn(), BarColumn(16), TextColumn("{task.description}"), TimeElapsedColumn()) as bar:
+            task = bar.add_task("", total=None)
+            line = self._now_and_then()
+
+            def report(done: int, total: int, text: str) -> None:
+                bar.update(task, completed=done, total=total, description=text)
+                line(f"{done}/{total}  {text}")
+
+            yield report
+
     def _bar(self, *columns: ProgressColumn) -> Bar:
         return Bar(*columns, console=self._console, disable=self.quiet or not self._console.is_terminal)
 

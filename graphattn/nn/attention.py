@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from graphattn.errors import InputError
+from graphattn.nn.projection import is_plain, project_together
 from graphattn.ops import (
     NORMALISERS,
     Additive,
@@ -79,9 +80,6 @@ class _SelfAttention(nn.Module):
         if mask.num_targets != x.shape[0]:
             given = "edge_index" if isinstance(mask, AdjacencyMask) else "batch"
             raise InputError(f"{given} must be of the {x.shape[0]} nodes of x, got a mask of {mask.num_targets}")
-        query, key, value = (
-            project(x).unflatten(-1, (self.heads, -1)) for project in (self.lin_query, self.lin_key, self.lin_value)
-        )
         features = None
         if edge_attr is not None and edge_weight is not None:
             weight = edge_weight.unflatten(0, (self.heads, -1))
@@ -89,6 +87,18 @@ class _SelfAttention(nn.Module):
         score: Score = Dot()
         if self.att is not None:
             score = Additive(self.att) if self.score == "additive" else Static(self.att)
+        maps = (self.lin_query, self.lin_key, self.lin_value)
+        query: Tensor
+        key: Tensor | None = None
+        value: Tensor | None = None
+        if not all(is_plain(linear) for linear in maps):
+            query, key, value = (linear(x).unflatten(-1, (self.heads, -1)) for linear in maps)
+        elif isinstance(score, Static):
+            query, key, value, features = self._project_static(x, score, features)
+            score = Static(torch.ones_like(score.weight[..., :1]), score.negative_slope)
+        else:
+            packed = project_together(x, [linear.weight for linear in maps], [linear.bias for linear in maps])
+            query = packed.unflatten(-1, (3, self.heads, -1))
         result = attention(
             query,
             key,
@@ -106,6 +116,22 @@ class _SelfAttention(nn.Module):
         if self.lin_out is not None:
             out = self.lin_out(out)
         return out if weights is None else (out, weights)
+
+    def _project_static(
+        self, x: Tensor, score: Static, features: EdgeFeatures | None
+    ) -> tuple[Tensor, Tensor, Tensor, EdgeFeatures | None]:
+        """a · (W x) = (Wᵀ a) · x: with the vectors folded into the maps, queries and keys are one number a head."""
+        weights, biases = [], []
+        for linear, vector in zip((self.lin_query, self.lin_key), score.weight.unbind(0), strict=True):
+            weights.append((linear.weight.unflatten(0, vector.shape) * vector.unsqueeze(-1)).sum(1))
+            biases.append(None if linear.bias is None else (linear.bias.view_as(vector) * vector).sum(1))
+        packed = project_together(x, [*weights, self.lin_value.weight], [*biases, self.lin_value.bias])
+        rows = packed.split((self.heads, self.heads, self.out_channels), dim=-1)
+        query, key, value = (part.unflatten(-1, (self.heads, -1)) for part in rows)
+        if features is not None and features.key_weight is not None:
+            folded = (features.key_weight * score.weight[1].unsqueeze(-1)).sum(1, keepdim=True)
+            features = features._replace(key_weight=folded)
+        return query, key, value, features
 
     def extra_repr(self) -> str:
         return (

@@ -6,7 +6,8 @@ import torch
 from torch import Tensor
 
 from graphattn.errors import InputError
-from graphattn.ops.block import block_attention
+from graphattn.ops.block import block_attention, prefers_torch
+from graphattn.ops.fused import TYPES, fused_attention, why_not_fused
 from graphattn.ops.mask import AdjacencyMask, BlockDiagonalMask, Mask
 from graphattn.ops.normaliser import NORMALISERS
 from graphattn.ops.reference import EdgeFeatures, attention_reference
@@ -15,8 +16,8 @@ from graphattn.ops.score import Additive, Dot, Score, Static
 
 def attention(
     query: Tensor,
-    key: Tensor,
-    value: Tensor,
+    key: Tensor | None,
+    value: Tensor | None,
     mask: Mask,
     *,
     score: str | Score = "dot",
@@ -36,10 +37,13 @@ def attention(
     A node with nothing to attend to gets zero. Half-precision inputs are computed in float32; under autocast the inputs are
     cast to the autocast dtype, which is then the dtype of the output.
 
+    On a CPU, softmax, sigmoid and relu go through fused kernels that make no tensor of the edges' size; `graphattn.backends()`
+    tells what serves which call. Gradients of gradients are those of the plain formula.
+
     Args:
-        query: [targets, heads, channels].
+        query: [targets, heads, channels]; or, with `key` and `value` None, all three packed, [nodes, 3, heads, channels].
         key: [sources, heads, channels].
-        value: [sources, heads, value channels].
+        value: [sources, heads, value channels]. Pass the same tensor object as key and value where they are one (GATv2).
         mask: an `AdjacencyMask`, or a `BlockDiagonalMask` for full attention inside each graph.
         score: "dot" or `Dot()`, `Additive(weight)`, `Static(weight)`.
         normaliser: "softmax", "sigmoid", "relu", "sparsemax" or "entmax15".
@@ -57,21 +61,29 @@ def attention(
         InputError: on shapes that do not fit, an unknown name, or full attention that would not fit in memory.
     """
     spec = _as_score(score)
-    _check(query, key, value, mask, spec, normaliser, bias, edge_attr, dropout)
-    query, key, value = (_to_autocast(tensor) for tensor in (query, key, value))
-    dtype = value.dtype
+    tables = _tables(query, key, value)
+    _check(*tables, mask, spec, normaliser, bias, edge_attr, dropout)
+    given = [None if rows is None else _to_autocast(rows) for rows in (query, key, None if value is key else value)]
+    dtype = next(rows.dtype for rows in reversed(given) if rows is not None)
     compute = torch.promote_types(dtype, torch.float32)
     seed_tensor = _as_seed(seed, query.device) if dropout else None
+    spec = _score_to(spec, compute)
+    bias = None if bias is None else bias.to(compute)
+    if edge_attr is not None:
+        edge_attr = EdgeFeatures(*(None if part is None else part.to(compute) for part in edge_attr))  # type: ignore[arg-type]
 
     # The dtype is settled above; inside, autocast must not lower it again.
     with torch.autocast(query.device.type, enabled=False):
-        q, k, v = (tensor.to(compute) for tensor in (query, key, value))
-        spec = _score_to(spec, compute)
-        bias = None if bias is None else bias.to(compute)
+        plain = why_not_fused(*tables[::2], normaliser, edge_attr, return_attention)
+        large = isinstance(mask, BlockDiagonalMask) and prefers_torch(mask, spec, normaliser, dropout, return_attention)
+        if plain is None and not large:
+            storage = dtype if dtype in TYPES else compute
+            q, k, v = (None if rows is None else rows.to(storage) for rows in given)
+            assert q is not None
+            return fused_attention(q, k, v, mask, spec, normaliser, bias, edge_attr, dropout, seed_tensor).to(dtype)
+        q, k, v = (rows.to(compute) for rows in tables)
         weights: Tensor | None
         if isinstance(mask, AdjacencyMask):
-            if edge_attr is not None:
-                edge_attr = EdgeFeatures(*(None if part is None else part.to(compute) for part in edge_attr))  # type: ignore[arg-type]
             out, weights = attention_reference(q, k, v, mask, spec, normaliser, bias, edge_attr, dropout, seed_tensor)
         else:
             out, weights = block_attention(
@@ -79,6 +91,19 @@ def attention(
             )
     out = out.to(dtype)
     return (out, weights) if return_attention and weights is not None else out
+
+
+def _tables(query: Tensor, key: Tensor | None, value: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
+    """Query, key and value, of three tensors or of one."""
+    if key is not None and value is not None:
+        return query, key, value
+    if key is not None or value is not None or query.dim() != 4 or query.shape[1] != 3:
+        raise InputError(
+            "key and value must both be given, or both be None with query of shape [nodes, 3, heads, channels], got "
+            + ", ".join("None" if rows is None else str(list(rows.shape)) for rows in (query, key, value))
+        )
+    q, k, v = query.unbind(1)
+    return q, k, v
 
 
 def _as_seed(seed: int | Tensor | None, device: torch.device) -> Tensor:

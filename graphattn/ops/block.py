@@ -13,6 +13,9 @@ from graphattn.ops.mask import BlockDiagonalMask
 from graphattn.ops.reference import attention_reference
 from graphattn.ops.score import Dot, Score
 
+# Nodes from which on torch's kernel is the faster one for a single graph.
+LARGE = 512
+
 
 def block_attention(
     query: Tensor,
@@ -27,7 +30,7 @@ def block_attention(
     need_weights: bool,
 ) -> tuple[Tensor, Tensor | None]:
     """Output [nodes, heads, value channels] and, where they were formed, the weights before dropout [pairs, heads]."""
-    plain = isinstance(score, Dot) and normaliser == "softmax" and not dropout and not need_weights and mask.num_nodes > 0
+    plain = _is_torchs_own(mask, score, normaliser, dropout, need_weights)
     if plain and mask.ptr.shape[0] == 2 and mask.order is None:
         return _scaled_dot_product(query, key, value, mask.num_nodes, bias), None
     # Block sizes are data, which a traced graph cannot loop over: there, pair by pair.
@@ -35,6 +38,16 @@ def block_attention(
         return _scaled_dot_product_by_size(query, key, value, mask, bias), None
     _refuse_too_large(query, value, mask)
     return attention_reference(query, key, value, mask.pairs(), score, normaliser, bias, None, dropout, seed)
+
+
+def prefers_torch(mask: BlockDiagonalMask, score: Score, normaliser: str, dropout: float, need_weights: bool) -> bool:
+    """Whether torch's own kernel serves a mask best: one graph, so large that blocks of matrix products pay."""
+    one = mask.ptr.shape[0] == 2 and mask.order is None
+    return one and mask.num_nodes >= LARGE and _is_torchs_own(mask, score, normaliser, dropout, need_weights)
+
+
+def _is_torchs_own(mask: BlockDiagonalMask, score: Score, normaliser: str, dropout: float, need_weights: bool) -> bool:
+    return isinstance(score, Dot) and normaliser == "softmax" and not dropout and not need_weights and mask.num_nodes > 0
 
 
 def _scaled_dot_product(query: Tensor, key: Tensor, value: Tensor, size: int, bias: Tensor | None) -> Tensor:

@@ -9,6 +9,8 @@ import torch
 from torch import Tensor
 
 from graphattn.errors import InputError
+from graphattn.ops.layout import GroupedEdges, check_range, group_blocks, group_edges, not_inference
+from graphattn.ops.recall import plain, recall, remembered
 
 
 @dataclass(eq=False)
@@ -17,6 +19,7 @@ class AdjacencyMask:
 
     Multi-edges count as edges; no self-loop is added unless asked for. Queries live on the `num_targets` target nodes,
     keys and values on the `num_sources` source nodes (equal numbers for a plain graph, different ones for a bipartite one).
+    What kernels want to know of a mask (`by_target`, `by_source`) is found out when first asked for, and kept.
 
     Args:
         source: node j of each edge, int64, shape [edges].
@@ -34,6 +37,11 @@ class AdjacencyMask:
     def from_edge_index(cls, edge_index: Tensor, num_nodes: int | tuple[int, int] | None = None) -> AdjacencyMask:
         """Makes the mask of an edge list or of a sparse adjacency matrix.
 
+        The mask of an edge list is kept for as long as the tensor lives: the next call with the same tensor object and
+        `num_nodes` returns the same mask. A change in place is noticed, and makes a new one; but torch sees no change made
+        through `edge_index.data` or through a numpy array that shares its memory. Sparse matrices and tensors made in
+        inference mode, which count no changes, are read anew each time.
+
         Args:
             edge_index: a [2, edges] integer tensor (or torch_geometric `EdgeIndex`) with sources in row 0 and targets in
                 row 1; or a sparse tensor A (COO, CSR or CSC layout) of shape [targets, sources], read as PyG reads it:
@@ -44,6 +52,10 @@ class AdjacencyMask:
         Raises:
             InputError: on a wrong shape or type, or an index outside [0, num_nodes).
         """
+        return recall(cls, edge_index, num_nodes, cls._from_edge_index)
+
+    @classmethod
+    def _from_edge_index(cls, edge_index: Tensor, num_nodes: int | tuple[int, int] | None) -> AdjacencyMask:
         if not isinstance(edge_index, Tensor):
             raise InputError(f"edge_index must be a tensor of shape [2, edges], got {type(edge_index).__name__}")
         if edge_index.layout != torch.strided:
@@ -54,33 +66,60 @@ class AdjacencyMask:
                     f"num_nodes must match the sparse adjacency of shape {tuple(edge_index.shape)}, got {num_nodes}"
                 )
         else:
-            if type(edge_index) is not Tensor and hasattr(edge_index, "as_tensor"):
-                edge_index = edge_index.as_tensor()
+            edge_index = plain(edge_index)
             if edge_index.dim() != 2 or edge_index.shape[0] != 2:
                 raise InputError(f"edge_index must have shape [2, edges], got {list(edge_index.shape)}")
             if edge_index.is_floating_point() or edge_index.is_complex() or edge_index.dtype == torch.bool:
                 raise InputError(f"edge_index must hold integers, got {edge_index.dtype}")
-            source, target = edge_index.long().unbind(0)
+            # Views of the detached tensor: views of the caller's own would keep it alive, and it the mask that is kept of it.
+            source, target = edge_index.detach().long().unbind(0)
             shape = num_nodes
         if shape is None:
             shape = int(edge_index.max()) + 1 if edge_index.numel() else 0
         num_sources, num_targets = _pair(shape)
-        _check_range("edge_index[0]", source, num_sources)
-        _check_range("edge_index[1]", target, num_targets)
+        check_range("edge_index[0]", source, num_sources)
+        check_range("edge_index[1]", target, num_targets)
         return cls(source, target, num_sources, num_targets)
 
     @property
     def num_edges(self) -> int:
         return self.source.shape[0]
 
+    @remembered
+    def by_target(self) -> GroupedEdges:
+        """The edges grouped by target: rows are targets, neighbours sources."""
+        return group_edges(self.target, self.source, self.num_targets, self.num_sources)
+
+    @remembered
+    def by_source(self) -> GroupedEdges:
+        """The edges grouped by source: rows are sources, neighbours targets.
+
+        Where that gives the same matrix, as it does for an undirected graph whose edges are sorted or stand in pairs, it
+        shares all tensors with `by_target` but the edge numbers.
+        """
+        rows, columns = self.by_target, group_edges(self.source, self.target, self.num_sources, self.num_targets)
+        if torch.compiler.is_compiling() or not (
+            torch.equal(rows.pointers, columns.pointers) and torch.equal(rows.neighbours, columns.neighbours)
+        ):
+            return columns
+        return GroupedEdges(rows.pointers, rows.neighbours, columns.edges, rows.pieces)
+
     def with_self_loops(self) -> AdjacencyMask:
-        """The same mask with one self-loop a node after the other edges (also where a node has one already)."""
+        """The same mask with one self-loop a node after the other edges (also where a node has one already).
+
+        It is made once, and the next call returns the same object.
+        """
+        return self._with_self_loops
+
+    @remembered
+    def _with_self_loops(self) -> AdjacencyMask:
         if self.num_sources != self.num_targets:
             raise InputError(
                 f"self-loops need as many sources as targets, got {self.num_sources} sources and {self.num_targets} targets"
             )
-        loop = torch.arange(self.num_targets, device=self.source.device)
-        return self | AdjacencyMask(loop, loop, self.num_sources, self.num_targets)
+        with not_inference():
+            loop = torch.arange(self.num_targets, device=self.source.device)
+            return self | AdjacencyMask(loop, loop, self.num_sources, self.num_targets)
 
     def __or__(self, other: AdjacencyMask) -> AdjacencyMask:
         """The union: the edges of `self`, then those of `other`; duplicates are kept."""
@@ -118,7 +157,7 @@ class BlockDiagonalMask:
 
     @classmethod
     def from_batch(cls, batch: Tensor, num_graphs: int | None = None) -> BlockDiagonalMask:
-        """Makes the mask of a PyG `batch` vector, sorted or not.
+        """Makes the mask of a PyG `batch` vector, sorted or not; kept with the tensor, as that of an edge list is.
 
         Args:
             batch: the graph number of each node, integers, shape [nodes].
@@ -127,6 +166,10 @@ class BlockDiagonalMask:
         Raises:
             InputError: on a wrong shape or type, or a number outside [0, num_graphs).
         """
+        return recall(cls, batch, num_graphs, cls._from_batch)
+
+    @classmethod
+    def _from_batch(cls, batch: Tensor, num_graphs: int | None) -> BlockDiagonalMask:
         if not isinstance(batch, Tensor) or batch.dim() != 1 or batch.is_floating_point() or batch.dtype == torch.bool:
             given = f"{batch.dtype} {list(batch.shape)}" if isinstance(batch, Tensor) else type(batch).__name__
             raise InputError(f"batch must be an integer tensor of shape [nodes], got {given}")
@@ -139,7 +182,7 @@ class BlockDiagonalMask:
         else:
             if num_graphs is None:
                 num_graphs = int(batch.max()) + 1 if num_nodes else 0
-            _check_range("batch", batch, num_graphs)
+            check_range("batch", batch, num_graphs)
             in_order = bool((batch[1:] >= batch[:-1]).all())
             order = None if in_order else torch.argsort(batch, stable=True)
         ptr = batch.new_zeros(num_graphs + 1)
@@ -170,6 +213,11 @@ class BlockDiagonalMask:
     @property
     def num_pairs(self) -> int:
         return int(self.ptr.diff().square().sum())
+
+    @remembered
+    def grouped(self) -> GroupedEdges:
+        """The pairs grouped by target; rows and neighbours are positions among the sorted nodes (see `group_blocks`)."""
+        return group_blocks(self.ptr, self.num_nodes)
 
     def pairs(self) -> AdjacencyMask:
         """The same mask as a list of all its pairs, in the flat order."""
@@ -213,15 +261,6 @@ def _stored_indices(adjacency: Tensor) -> tuple[Tensor, Tensor]:
         raise InputError(f"a sparse adjacency must have two dimensions, got {adjacency.dim()}")
     row, column = adjacency.to_sparse_coo()._indices().unbind(0)
     return row, column
-
-
-def _check_range(name: str, index: Tensor, size: int) -> None:
-    """Raises when an index is outside [0, size); not while tracing, where values are unknown."""
-    if torch.compiler.is_compiling() or index.numel() == 0:
-        return
-    low, high = (int(bound) for bound in torch.aminmax(index))
-    if low < 0 or high >= size:
-        raise InputError(f"{name} must lie in [0, {size}), got values from {low} to {high}")
 
 
 def _register(mask: Any) -> None:

@@ -8,9 +8,9 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
+from graphattn.ops.linear import map_rows
 from graphattn.ops.mask import AdjacencyMask
 from graphattn.ops.normaliser import NORMALISERS
 from graphattn.ops.philox import dropout_mask
@@ -49,9 +49,9 @@ def attention_reference(
     pair_key, pair_value = key.index_select(0, source), value.index_select(0, source)
     if edge_attr is not None:
         if edge_attr.key_weight is not None:
-            pair_key = pair_key + _project(edge_attr.attr, edge_attr.key_weight)
+            pair_key = pair_key + map_rows(edge_attr.attr, edge_attr.key_weight)
         if edge_attr.value_weight is not None:
-            pair_value = pair_value + _project(edge_attr.attr, edge_attr.value_weight)
+            pair_value = pair_value + map_rows(edge_attr.attr, edge_attr.value_weight)
     scores = score(query.index_select(0, target), pair_key)
     if bias is not None:
         torch._check(bias.shape[0] == scores.shape[0])  # a tracer cannot know that all pairs are as many as their biases
@@ -61,17 +61,3 @@ def attention_reference(
     if dropout and seed is not None:
         kept = weights * dropout_mask(weights.shape[0], weights.shape[1], dropout, seed) / (1 - dropout)
     return segment_sum(kept.unsqueeze(-1) * pair_value, target, size), weights
-
-
-def _project(attr: Tensor, weight: Tensor) -> Tensor:
-    """W e of every edge, [edges, heads, channels].
-
-    In pieces of 256 edges, because the gradient of W is a sum over all edges, which one matrix product would cut by the
-    number of threads. A traced graph cannot count pieces; there the compiler decides how it sums.
-    """
-    if torch.compiler.is_compiling():
-        return torch.einsum("hdc,ec->ehd", weight, attr)
-    num_edges, size = attr.shape[0], 256
-    pieces = F.pad(attr, (0, 0, 0, -num_edges % size)).unflatten(0, (-1, size))
-    projected = torch.bmm(pieces, weight.flatten(0, 1).t().expand(pieces.shape[0], -1, -1))
-    return projected.flatten(0, 1)[:num_edges].unflatten(1, weight.shape[:2])

@@ -1,10 +1,14 @@
-"""Transforms that compute structural encodings once per graph. A new one is a file here and a line in `ENCODING_TRANSFORMS`."""
+"""Transforms of a graph, once: structural encodings, and the order of its nodes in memory.
+
+A new encoding is a file here and a line in `ENCODING_TRANSFORMS`.
+"""
 
 from torch_geometric.transforms import BaseTransform, Compose
 
 from graphattn.transforms.degree import AddDegree
 from graphattn.transforms.laplacian import AddLaplacian, flip_signs
 from graphattn.transforms.random_walk import AddRandomWalk
+from graphattn.transforms.reorder import Reorder
 
 
 def encoding_transform(encodings: dict[str, int]) -> BaseTransform:
@@ -18,4 +22,4 @@ ENCODING_TRANSFORMS = {
     "laplacian": AddLaplacian,
 }
 
-__all__ = ["ENCODING_TRANSFORMS", "AddDegree", "AddLaplacian", "AddRandomWalk", "encoding_transform", "flip_signs"]
+__all__ = ["ENCODING_TRANSFORMS", "AddDegree", "AddLaplacian", "AddRandomWalk", "Reorder", "encoding_transform", "flip_signs"]

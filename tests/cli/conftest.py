@@ -9,10 +9,13 @@ from pathlib import Path
 import pytest
 from cli_cases import LABELLED, Result, call, inside, write_molecules, write_network
 
+from graphattn.ops.cpu.store import store
+
 
 @pytest.fixture
 def cli(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
-    """`graphattn` as a function, in an empty folder and without the user's caches."""
+    """`graphattn` as a function, in an empty folder and without the user's caches, but for that of compiled kernels."""
+    store()  # finds the folder for the rest of the process: a test would take minutes if it had to compile all anew
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("GRAPHATTN_CACHE", str(tmp_path / "cache"))
     monkeypatch.delenv("GRAPHATTN_DATA", raising=False)

@@ -24,6 +24,8 @@ COMMANDS = [
     ("datasets", "show"),
     ("datasets", "fetch"),
     ("demo",),
+    ("backends",),
+    ("warmup",),
 ]
 
 
@@ -43,8 +45,8 @@ def test_every_help_shows_an_example_that_runs(
     assert all(len(line) <= 80 for line in result.out.splitlines())
     found = examples(result.out)
     assert found
-    if command in (("demo",), ("datasets", "fetch")):
-        return  # a minute, and the network: run in test_cli_demo.py and, against a local server, in tests/data
+    if command in (("demo",), ("datasets", "fetch"), ("warmup",)):
+        return  # a minute, the network, a compiler: run in test_cli_demo.py, tests/data and test_cli_warmup.py
     for words in found:
         assert words[0] == "graphattn"
         ran = cli(*words[1:])
@@ -55,7 +57,8 @@ def test_help_and_version_import_nothing_heavy() -> None:
     code = (
         "import sys\nfrom graphattn.cli import main\n"
         "try:\n    main(['--help'])\nexcept SystemExit:\n    pass\n"
-        "print([name for name in ('torch', 'pandas', 'rdkit', 'sklearn', 'matplotlib', 'requests') if name in sys.modules])"
+        "heavy = 'torch', 'numba', 'pandas', 'rdkit', 'sklearn', 'matplotlib', 'requests'\n"
+        "print([name for name in heavy if name in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
     assert done.stdout.strip().endswith("[]")

@@ -17,6 +17,7 @@ from graphattn.train import Progress
 def test_elsewhere_a_line_now_and_then(cli: Callable, monkeypatch: pytest.MonkeyPatch) -> None:
     write_molecules(Path())
     train = ("train", "molecules", "logp.csv", "--target-column", "logp", "--config", "small.toml")
+    monkeypatch.setattr(screen, "_SECONDS_BETWEEN_LINES", 600.0)
     assert "epoch" not in cli(*train, "--out", "a").err
     monkeypatch.setattr(screen, "_SECONDS_BETWEEN_LINES", 0.0)
     lines = [line for line in cli(*train, "--out", "b").err.splitlines() if line.startswith("epoch")]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -23,6 +24,7 @@ from graphattn.nn import (
     SparseLinear,
 )
 from graphattn.ops import NORMALISERS, Additive, AdjacencyMask, BlockDiagonalMask, EdgeFeatures, Mask, Static, attention
+from graphattn.ops.cpu import sort
 
 law = settings(deadline=None, derandomize=True, max_examples=10, database=None, suppress_health_check=[HealthCheck.too_slow])
 
@@ -63,6 +65,17 @@ def threads(number: int) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
+@contextmanager
+def pieces_of(size: int) -> Iterator[None]:
+    """Pieces of work of so many edges in masks first used meanwhile: small graphs have hubs, whose rows are cut, too."""
+    before = sort.SMALLEST_PIECE
+    sort.SMALLEST_PIECE = size
+    try:
+        yield
+    finally:
+        sort.SMALLEST_PIECE = before
+
+
 # --- graphs ---------------------------------------------------------------------------------------------------------
 
 
@@ -83,10 +96,11 @@ class Graphs:
         return self.edge_index.shape[1]
 
     def adjacency(self) -> AdjacencyMask:
-        return AdjacencyMask.from_edge_index(self.edge_index, self.num_nodes)
+        """Made anew each time: the mask that is remembered of an edge list has its pieces cut already."""
+        return AdjacencyMask.from_edge_index(self.edge_index.clone(), self.num_nodes)
 
     def blocks(self) -> BlockDiagonalMask:
-        return BlockDiagonalMask.from_batch(self.batch, self.num_graphs)
+        return BlockDiagonalMask.from_batch(self.batch.clone(), self.num_graphs)
 
     def mask(self, kind: str) -> Mask:
         return self.adjacency() if kind == "adjacency" else self.blocks()
@@ -178,6 +192,24 @@ class OpCase:
     def __str__(self) -> str:
         extras = "-bias" * self.bias + "-edges" * self.edge_attr
         return f"{self.mask}-{self.score}-{self.normaliser}{extras}"
+
+    @property
+    def fused(self) -> bool:
+        """Whether the fused CPU kernels know this form."""
+        return self.normaliser in ("softmax", "sigmoid", "relu")
+
+    @contextmanager
+    def kernels(self) -> Iterator[None]:
+        """Runs with GRAPHATTN_BACKEND=cpu, which raises instead of falling back to the plain version; `fused` forms only."""
+        before = os.environ.get("GRAPHATTN_BACKEND")
+        if self.fused:
+            os.environ["GRAPHATTN_BACKEND"] = "cpu"
+        try:
+            yield
+        finally:
+            os.environ.pop("GRAPHATTN_BACKEND", None)
+            if before is not None:
+                os.environ["GRAPHATTN_BACKEND"] = before
 
     def tensors(
         self,

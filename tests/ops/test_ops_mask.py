@@ -1,14 +1,21 @@
-"""Masks: how they are made, their order by hand, and that they travel through pytrees."""
+"""Masks: how they are made, their order by hand, what is kept of them, and that they travel through pytrees and tracers."""
 
 from __future__ import annotations
 
+import gc
+import weakref
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.export import Dim
 from torch.utils import _pytree as pytree
 from torch_geometric import EdgeIndex
 
+from graphattn.errors import InputError
 from graphattn.ops import AdjacencyMask, BlockDiagonalMask
+from graphattn.ops.recall import _made
 
 EDGES = torch.tensor([[0, 0, 2, 2], [1, 1, 0, 2]])  # a multi-edge and a self-loop
 
@@ -109,3 +116,226 @@ def test_pytree_round_trip_and_devices(mask: AdjacencyMask | BlockDiagonalMask) 
             assert torch.equal(value, other) if isinstance(value, Tensor) else value == other
     assert mask.to("meta").num_targets == mask.num_targets
     assert all(value.is_meta for value in vars(mask.to("meta")).values() if isinstance(value, Tensor))
+
+
+def test_groups_by_hand() -> None:
+    """Targets 0 ← 2; 1 ← 0, 0; 2 ← 2; 3 alone. Sources 0 → 1, 1; 2 → 0, 2."""
+    mask = AdjacencyMask.from_edge_index(EDGES, 4)
+    rows, columns = mask.by_target, mask.by_source
+    assert (rows.pointers.tolist(), rows.neighbours.tolist(), rows.edges.tolist()) == (
+        [0, 1, 3, 4, 4],
+        [2, 0, 0, 2],
+        [2, 0, 1, 3],
+    )
+    assert (columns.pointers.tolist(), columns.neighbours.tolist()) == ([0, 2, 2, 4, 4], [1, 1, 0, 2])
+    assert columns.edges.tolist() == [0, 1, 2, 3]
+    assert columns.pointers is not rows.pointers
+    assert mask.by_target is rows
+    assert mask.by_source is columns
+
+
+def test_groups_of_a_bipartite_mask() -> None:
+    mask = AdjacencyMask.from_edge_index(torch.tensor([[4, 0, 4], [0, 1, 1]]), (5, 2))
+    assert mask.by_target.pointers.tolist() == [0, 1, 3]
+    assert mask.by_target.neighbours.tolist() == [4, 0, 4]
+    assert mask.by_source.pointers.tolist() == [0, 1, 1, 1, 1, 3]
+    assert mask.by_source.neighbours.tolist() == [1, 0, 1]
+
+
+@pytest.mark.parametrize(
+    "symmetric", [[[0, 0, 1, 1, 2, 2], [1, 2, 0, 1, 0, 2]], [[2, 0, 1, 0, 1], [0, 2, 0, 1, 1]]], ids=["sorted", "in pairs"]
+)
+def test_symmetric_graphs_share(symmetric: list[list[int]]) -> None:
+    edge_index = torch.tensor(symmetric)
+    rows, columns = (mask := AdjacencyMask.from_edge_index(edge_index)).by_target, mask.by_source
+    assert columns.pointers is rows.pointers
+    assert columns.neighbours is rows.neighbours
+    assert columns.pieces is rows.pieces
+    # Slot by slot, the one edge is the other one the other way round.
+    assert torch.equal(edge_index[:, columns.edges], edge_index[:, rows.edges].flip(0))
+    assert columns.edges.tolist() != rows.edges.tolist()
+
+
+def test_unchecked_indices_are_found_when_grouped() -> None:
+    mask = AdjacencyMask(torch.tensor([0, 5]), torch.tensor([0, 1]), 2, 2)
+    with pytest.raises(InputError, match=r"must lie in \[0, 2\), got values from 0 to 5"):
+        _ = mask.by_target
+
+
+def test_groups_of_blocks() -> None:
+    mask = BlockDiagonalMask.from_batch(torch.tensor([2, 0, 2]))
+    assert mask.grouped.pointers.tolist() == [0, 1, 3, 5]
+    assert mask.grouped.neighbours.tolist() == [0, 1, 1]
+    assert mask.grouped is mask.grouped
+
+
+def test_what_is_derived_is_kept_on_the_mask_alone() -> None:
+    mask = AdjacencyMask.from_edge_index(EDGES, 3)
+    assert mask.with_self_loops() is mask.with_self_loops()
+    _ = mask.by_source
+    derived = {"by_target", "by_source", "_with_self_loops"}
+    assert derived <= vars(mask).keys()
+    leaves, spec = pytree.tree_flatten(mask)
+    assert len(leaves) == 4
+    for again in (mask.to("cpu"), pytree.tree_unflatten(leaves, spec)):
+        assert derived.isdisjoint(vars(again))
+
+
+def test_the_same_tensor_gives_the_same_mask() -> None:
+    edge_index, batch = EDGES.clone(), torch.tensor([0, 0, 1])
+    mask = AdjacencyMask.from_edge_index(edge_index, 4)
+    assert AdjacencyMask.from_edge_index(edge_index, 4) is mask
+    assert AdjacencyMask.from_edge_index(edge_index.clone(), 4) is not mask
+    assert AdjacencyMask.from_edge_index(edge_index, 5).num_targets == 5
+    assert AdjacencyMask.from_edge_index(edge_index).num_targets == 3
+    assert AdjacencyMask.from_edge_index(edge_index, (4, 6)).num_targets == 6
+    blocks = BlockDiagonalMask.from_batch(batch)
+    assert BlockDiagonalMask.from_batch(batch) is blocks
+    assert BlockDiagonalMask.from_batch(batch, 3).ptr.tolist() == [0, 2, 3, 3]
+
+
+def test_a_changed_tensor_gives_a_new_mask() -> None:
+    edge_index, batch = EDGES.clone(), torch.tensor([0, 0, 1])
+    mask, blocks = AdjacencyMask.from_edge_index(edge_index, 4), BlockDiagonalMask.from_batch(batch)
+    assert mask.by_target.neighbours.tolist() == [2, 0, 0, 2]
+    edge_index[0, 0] = 3  # through a view
+    batch += torch.tensor([0, 1, 0])
+    changed = AdjacencyMask.from_edge_index(edge_index, 4)
+    assert edges(changed) == [(3, 1), (0, 1), (2, 0), (2, 2)]
+    assert changed.by_target.neighbours.tolist() == [2, 3, 0, 2]
+    assert BlockDiagonalMask.from_batch(batch).ptr.tolist() == [0, 1, 3]
+    assert BlockDiagonalMask.from_batch(batch) is not blocks
+    edge_index[0, 0] = 9
+    with pytest.raises(InputError, match=r"^edge_index\[0\] must lie in \[0, 4\), got values from 0 to 9$"):
+        AdjacencyMask.from_edge_index(edge_index, 4)
+
+
+def test_a_changed_edge_index_class_gives_a_new_mask() -> None:
+    edge_index = EdgeIndex(EDGES.clone(), sparse_size=(3, 3))
+    mask = AdjacencyMask.from_edge_index(edge_index, 3)
+    assert AdjacencyMask.from_edge_index(edge_index, 3) is mask
+    assert mask.by_target.neighbours.tolist() == [2, 0, 0, 2]
+    edge_index[0, 0] = 1
+    assert AdjacencyMask.from_edge_index(edge_index, 3).by_target.neighbours.tolist() == [2, 1, 0, 2]
+    edge_index.as_tensor()[0, 0] = 2
+    assert AdjacencyMask.from_edge_index(edge_index, 3).by_target.neighbours.tolist() == [2, 2, 0, 2]
+
+
+@pytest.mark.parametrize("dtype", [torch.int64, torch.int32])
+@pytest.mark.parametrize("kind", ["tensor", "view", "EdgeIndex"])
+def test_the_tensor_is_not_kept_alive(kind: str, dtype: torch.dtype) -> None:
+    gc.collect()
+    before = len(_made)
+    edge_index = EDGES.to(dtype, copy=True)
+    if kind != "tensor":
+        edge_index = EdgeIndex(edge_index) if kind == "EdgeIndex" else edge_index.repeat(1, 2)[:, :4]
+    mask = AdjacencyMask.from_edge_index(edge_index, 3)
+    assert len(_made) == before + 1
+    alive, of_mask = weakref.ref(edge_index), weakref.ref(mask)
+    del edge_index
+    gc.collect()
+    assert alive() is None
+    assert len(_made) == before
+    assert edges(mask) == [(0, 1), (0, 1), (2, 0), (2, 2)]
+    assert mask.by_target.edges.tolist() == [2, 0, 1, 3]
+    del mask
+    assert of_mask() is None
+
+
+def test_a_batch_is_not_kept_alive() -> None:
+    batch = torch.tensor([0, 1, 1])
+    mask, alive = BlockDiagonalMask.from_batch(batch), weakref.ref(batch)
+    del batch
+    gc.collect()
+    assert alive() is None
+    assert mask.num_nodes == 3
+
+
+def test_inference_mode() -> None:
+    """Its own tensors have no version; masks of others, made meanwhile, must serve training later."""
+    edge_index = EDGES.int()
+    with torch.inference_mode():
+        own = EDGES.clone()
+        first = AdjacencyMask.from_edge_index(own, 3)
+        assert AdjacencyMask.from_edge_index(own, 3) is not first
+        mask = AdjacencyMask.from_edge_index(edge_index, 3)
+        looped = mask.with_self_loops()
+        made = [looped.source, looped.by_source.edges, mask.source, *vars(mask.by_target).values()]
+    assert AdjacencyMask.from_edge_index(edge_index, 3) is mask
+    assert not any(tensor.is_inference() for tensor in made)
+
+
+def test_sparse_matrices_are_read_anew() -> None:
+    adjacency = torch.eye(2).to_sparse()
+    assert AdjacencyMask.from_edge_index(adjacency) is not AdjacencyMask.from_edge_index(adjacency)
+
+
+def test_threads_may_ask_at_once() -> None:
+    def ask(index: int) -> list[int]:
+        tensor = shared if index % 2 else EDGES.clone()
+        mask = AdjacencyMask.from_edge_index(tensor, 4)
+        return [*mask.by_target.neighbours.tolist(), *mask.by_source.neighbours.tolist()]
+
+    shared = EDGES.clone()
+    with ThreadPoolExecutor(4) as pool:
+        assert all(found == [2, 0, 0, 2, 1, 1, 0, 2] for found in pool.map(ask, range(200)))
+
+
+class Groups(nn.Module):
+    """What kernels take, made from tensors."""
+
+    def forward(self, edge_index: Tensor, batch: Tensor, x: Tensor) -> tuple[Tensor, ...]:
+        mask = AdjacencyMask.from_edge_index(edge_index, x.shape[0]).with_self_loops()
+        assert mask.by_target is mask.by_target
+        groups = (mask.by_target, mask.by_source, BlockDiagonalMask.from_batch(batch, 2).grouped)
+        return *(tensor for group in groups for tensor in vars(group).values()), x[mask.by_target.neighbours].sum(0)
+
+
+def groups_input(num_nodes: int, num_edges: int) -> tuple[Tensor, Tensor, Tensor]:
+    generator = torch.Generator().manual_seed(num_edges)
+    edge_index = torch.randint(0, num_nodes, (2, num_edges), generator=generator)
+    return edge_index, torch.arange(num_nodes) % 2, torch.arange(num_nodes * 2.0).view(-1, 2)
+
+
+def assert_same(actual: tuple[Tensor, ...], expected: tuple[Tensor, ...]) -> None:
+    assert len(actual) == len(expected)
+    for one, other in zip(actual, expected, strict=True):
+        assert one.dtype == other.dtype
+        assert torch.equal(one, other)
+
+
+def test_compile() -> None:
+    compiled = torch.compile(Groups(), fullgraph=True, dynamic=True, backend="aot_eager")
+    gc.collect()
+    before = len(_made)
+    for sizes in ((4, 6), (9, 20), (5, 0)):
+        tensors = groups_input(*sizes)
+        found = compiled(*tensors)
+        assert len(_made) == before
+        assert_same(found, Groups()(*tensors))
+        del tensors
+    with pytest.raises(InputError, match=r"must lie in \[0, 4\), got values from"):
+        compiled(groups_input(4, 6)[0] + 2, *groups_input(4, 6)[1:])
+
+
+def test_compile_with_a_mask_as_input() -> None:
+    """Groups made inside are kept on the mask as outside, and those that are there are used."""
+
+    def function(mask: AdjacencyMask) -> tuple[Tensor, ...]:
+        return tuple(vars(mask.by_target).values())
+
+    compiled = torch.compile(function, fullgraph=True, dynamic=True, backend="aot_eager")
+    for sizes in ((4, 6), (9, 20)):
+        mask = AdjacencyMask.from_edge_index(groups_input(*sizes)[0], sizes[0])
+        first = compiled(mask)
+        assert mask.by_target.pointers is first[0]
+        assert_same(compiled(mask), first)
+        assert_same(first, function(AdjacencyMask(mask.source, mask.target, sizes[0], sizes[0])))
+
+
+def test_export() -> None:
+    nodes = Dim("nodes")
+    shapes = {"edge_index": {1: Dim("edges")}, "batch": {0: nodes}, "x": {0: nodes}}
+    exported = torch.export.export(Groups(), groups_input(4, 6), dynamic_shapes=shapes).module()
+    for sizes in ((4, 6), (9, 20)):
+        assert_same(exported(*groups_input(*sizes)), Groups()(*groups_input(*sizes)))

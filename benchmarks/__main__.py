@@ -1,0 +1,90 @@
+"""The command line of the benchmarks."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from benchmarks import report, scaling
+from benchmarks.cases import CASES, select
+from benchmarks.parity import ParityError
+from benchmarks.runner import ProcessDied, run_case
+from benchmarks.worker import Options
+from graphattn.errors import InputError
+
+app = typer.Typer(help=__doc__, add_completion=False, pretty_exceptions_enable=False, no_args_is_help=True)
+console = Console()
+
+Threads = Annotated[int, typer.Option(min=1, help="Threads of torch and of our kernels.")]
+Rounds = Annotated[int, typer.Option(min=1, help="Measurements of each contender; three at most where a step takes over 2 s.")]
+Quick = Annotated[
+    bool, typer.Option("--quick", help="Small graphs and 3 rounds, to see that all works; saved with --out only.")
+]
+Out = Annotated[Path | None, typer.Option(help="Folder of the results; the default is the repository's.")]
+
+
+@app.command()
+def run(
+    cases: Annotated[
+        list[str] | None, typer.Argument(metavar="[CASE]...", help="Cases, groups or patterns of names; all by default.")
+    ] = None,
+    threads: Threads = 2,
+    rounds: Rounds = 9,
+    quick: Quick = False,
+    rivals: Annotated[str, typer.Option(help="The rivals to run, with commas between.")] = ",".join(Options().rivals),
+    out: Out = None,
+) -> None:
+    """Runs cases beside their rivals, prints tables and writes JSON. Fails where a case's sides do not compute the same."""
+    chosen = tuple(rivals.split(","))
+    unknown = set(chosen) - set(Options().rivals)
+    if unknown:
+        raise typer.BadParameter(
+            f"must be of {', '.join(Options().rivals)}, got {', '.join(sorted(unknown))}", param_hint="--rivals"
+        )
+    try:
+        selected = select(cases or [])
+    except InputError as error:
+        raise typer.BadParameter(str(error)) from error
+    options = Options(threads, 3 if quick else rounds, quick, chosen)
+    folder = out or (None if quick else report.RESULTS)
+    records, refused = [], []
+    for case in selected:
+        try:
+            record = run_case(case, options)
+        except (ParityError, ProcessDied) as error:
+            refused.append(f"{case.name}: {error}")
+            console.print(f"[red]refused[/] {refused[-1]}\n", highlight=False, soft_wrap=True)
+            continue
+        report.show(record, console)
+        records.append(record)
+        if folder is not None:
+            report.save(record, folder / f"{case.group}.json")
+    report.show_summary(records, refused, console)
+    if refused:
+        raise typer.Exit(1)
+
+
+@app.command("list")
+def list_cases() -> None:
+    """Shows all cases with their rivals and bars."""
+    report.show_cases(CASES.values(), console)
+
+
+@app.command("scaling")
+def run_scaling(threads: Threads = 2, rounds: Rounds = 9, quick: Quick = False, out: Out = None) -> None:
+    """Sweeps the number of edges: time and extra memory of a training step, with a plot."""
+    options = Options(threads, 3 if quick else rounds, quick)
+    result = scaling.sweep(options, console)
+    if out is not None or not quick:
+        json_path = (out or report.RESULTS) / "scaling.json"
+        plot_path = (out or report.RESULTS.parents[1] / "docs" / "images") / "scaling.png"
+        report.write_json(result, json_path)
+        scaling.plot(result, plot_path)
+        console.print(f"wrote {json_path.name} and {plot_path.name}")
+
+
+if __name__ == "__main__":
+    app(prog_name="python -m benchmarks")

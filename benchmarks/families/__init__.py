@@ -1,0 +1,25 @@
+"""The computations under test, each with all ways to do it: ours and its rivals, built on the same inputs."""
+
+from benchmarks.families.contender import Contender, Family, Inputs
+from benchmarks.families.cora import CORA, CORA_OWN, CORA_SPARSE
+from benchmarks.families.full import FULL
+from benchmarks.families.layer import LAYER_DOT, LAYER_GAT, LAYER_GATV2, OWN_GAT, OWN_GATV2
+from benchmarks.families.op import OP_DOT, OP_GAT, OP_GATV2
+
+__all__ = [
+    "CORA",
+    "CORA_OWN",
+    "CORA_SPARSE",
+    "FULL",
+    "LAYER_DOT",
+    "LAYER_GAT",
+    "LAYER_GATV2",
+    "OP_DOT",
+    "OP_GAT",
+    "OP_GATV2",
+    "OWN_GAT",
+    "OWN_GATV2",
+    "Contender",
+    "Family",
+    "Inputs",
+]

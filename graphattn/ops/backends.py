@@ -1,0 +1,156 @@
+"""What serves a call of `graphattn.ops.attention` on this machine, and why: found by asking what the calls themselves ask."""
+
+from __future__ import annotations
+
+import platform
+from importlib.metadata import version
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+import graphattn
+from graphattn.errors import InputError
+from graphattn.ops import fused
+from graphattn.ops.block import LARGE, prefers_torch
+from graphattn.ops.cpu import specialise, store, threads
+from graphattn.ops.mask import BlockDiagonalMask
+from graphattn.ops.normaliser import NORMALISERS
+from graphattn.ops.reference import EdgeFeatures
+from graphattn.ops.score import Additive, Dot, Score, Static
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+_SCORES: dict[str, Score] = {
+    "dot": Dot(),
+    "additive": Additive(torch.empty(1, 1)),
+    "static": Static(torch.empty(2, 1, 1)),
+}
+_MARKS = "¹²³⁴⁵⁶⁷⁸⁹"
+# The widest vectors that each feature of a processor, in LLVM's words, gives it.
+_VECTORS = {"+avx512f": 512, "+avx": 256, "+sve": 128, "+neon": 128, "+sse2": 128}
+
+
+def backends() -> None:
+    """Prints what serves each kind of attention call here, and why, with the settings that decide it.
+
+    "fused" are the CPU kernels that hold no tensor of the edges' size; "plain" is the formula in PyTorch, which does; "torch"
+    is torch's own scaled_dot_product_attention. The environment variable `GRAPHATTN_BACKEND` chooses: "auto" takes fused
+    kernels wherever they can serve, "reference" the plain version, "cpu" the fused kernels or else an error.
+
+    Raises:
+        InputError: where `GRAPHATTN_BACKEND` has another value.
+    """
+    from rich.console import Console
+
+    notes: list[str] = []
+    console = Console(highlight=False)
+    with torch.device("cpu"):
+        calls, unserved = _calls(notes), _pairs(_unserved())
+    console.print("[bold]What serves graphattn.ops.attention on CPU tensors[/]")
+    console.print(calls)
+    for mark, note in zip(_MARKS, notes, strict=False):
+        console.print(f"{mark} {note}", markup=False)
+    console.print("\n[bold]What the fused kernels never serve[/]")
+    console.print(unserved)
+    console.print("\n[bold]Here[/]")
+    console.print(_pairs(_here()))
+
+
+def server(score: Score, normaliser: str, full: bool) -> tuple[str, str | None]:
+    """What serves CPU calls, "fused", "plain", "torch" or "refused", and why, where there is something to say.
+
+    Args:
+        score, normaliser: as in `attention`.
+        full: on a `BlockDiagonalMask`; else on an `AdjacencyMask`.
+    """
+    kind, reason = _kernels(torch.empty(1, 1, 1), normaliser)
+    torchs = full and prefers_torch(BlockDiagonalMask.single(LARGE), score, normaliser, 0.0, need_weights=False)
+    if kind == "fused" and torchs:
+        return kind, f"torch's scaled_dot_product_attention on one graph of {LARGE} nodes or more, without dropout"
+    if kind == "plain" and torchs:
+        return "torch", f"without dropout, else plain: {reason}"
+    return kind, reason
+
+
+def _kernels(
+    query: Tensor, normaliser: str = "softmax", edge_attr: EdgeFeatures | None = None, return_attention: bool = False
+) -> tuple[str, str | None]:
+    fused.requested_backend()  # another error than that of a call which cannot be served
+    try:
+        reason = fused.why_not_fused(query, query, normaliser, edge_attr, return_attention)
+    except InputError as error:
+        return "refused", str(error)
+    return ("fused" if reason is None else "plain"), reason
+
+
+def _calls(notes: list[str]) -> Table:
+    """A row a normaliser, a column a mask and score; reasons are added to `notes`, and marked in the cells."""
+    table = _table()
+    table.add_column("normaliser")
+    for mask in ("masked", "full"):
+        for name in _SCORES:
+            table.add_column(f"{mask}\n{name}")
+    for normaliser in NORMALISERS:
+        cells = []
+        for full in (False, True):
+            for score in _SCORES.values():
+                kind, note = server(score, normaliser, full)
+                if note is not None and note not in notes:
+                    notes.append(note)
+                cells.append(kind if note is None else f"{kind}{_MARKS[notes.index(note)]}")
+        table.add_row(normaliser, *cells)
+    return table
+
+
+def _unserved() -> dict[str, str]:
+    """Calls that the kernels do not take, whatever the score, normaliser and mask, and why."""
+    query = torch.empty(1, 1, 1)
+    calls = {
+        "returned weights": _kernels(query, return_attention=True),
+        f"over {fused.MOST_HEADS} heads": _kernels(torch.empty(1, fused.MOST_HEADS + 1, 1)),
+        f"over {fused.MOST_EDGE_CHANNELS} edge channels": _kernels(
+            query, edge_attr=EdgeFeatures(torch.empty(1, fused.MOST_EDGE_CHANNELS + 1))
+        ),
+    }
+    if torch.accelerator.is_available():
+        device = torch.accelerator.current_accelerator()
+        calls[f"tensors on {device}"] = _kernels(torch.empty(1, 1, 1, device=device))
+    return {name: reason for name, (_, reason) in calls.items() if reason is not None}
+
+
+def _here() -> dict[str, str]:
+    _, processor, features = specialise.target()
+    enabled = features.split(",")
+    vectors = next((f"vectors of {bits} bits" for name, bits in _VECTORS.items() if name in enabled), "no vectors")
+    serial = threads.why_serial()
+    place, problem = store.store().folder, store.store().problem
+    count, size = store.kept()
+    keeps = f"{place}\n{count} kernels, {size / 1e6:.1f} MB; `graphattn warmup` compiles the common ones ahead"
+    lost = "nowhere" if place is None else f"{place}, for this process alone"
+    types = ", ".join(str(dtype).removeprefix("torch.") for dtype in fused.TYPES)
+    return {
+        "GRAPHATTN_BACKEND": fused.requested_backend(),
+        "threads": f"{torch.get_num_threads()}, torch's own" if serial is None else f"1: {serial}",
+        "processor": f"{processor}, {vectors}",
+        "types": f"{types}; others are computed in float32",
+        "kernels kept in": keeps if problem is None else f"{lost}: {problem}",
+        "versions": f"graphattn {graphattn.__version__}, Python {platform.python_version()}, "
+        + ", ".join(f"{package} {version(package)}" for package in ("torch", "numba", "llvmlite")),
+    }
+
+
+def _pairs(rows: dict[str, str]) -> Table:
+    table = _table(show_header=False)
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")
+    for name, text in rows.items():
+        table.add_row(name, text)
+    return table
+
+
+def _table(show_header: bool = True) -> Table:
+    from rich.table import Table
+
+    return Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), show_header=show_header, header_style="")

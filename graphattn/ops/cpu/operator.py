@@ -1,0 +1,122 @@
+"""The fused kernels as torch operators: `graphattn::fused_attention` and its backward, with shapes for tracing and autograd.
+
+An operator takes tensors only; `graphattn.ops.fused` prepares them. Three layouts of queries, keys and values are taken:
+three tables; queries and keys, where values are the keys (`value` is None); and one packed table [nodes, 3, heads,
+channels] as `query` (`key` is None, too), whose gradient comes back as one packed table.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from graphattn.ops.cpu.launch import NUM_TENSORS, Inputs, backward, empty_gradients, empty_outputs, forward
+from graphattn.ops.cpu.second_order import second_order
+
+_SCHEMA = """
+    Tensor query, Tensor? key, Tensor? value, Tensor? weight, Tensor? bias, Tensor? attr, Tensor? edge_key, Tensor? seed,
+    Tensor row_pointers, Tensor row_neighbours, Tensor row_edges, Tensor row_pieces,
+    Tensor column_pointers, Tensor column_neighbours, Tensor column_edges, Tensor column_pieces,
+    str score, str normaliser, bool blocks, bool edge_value, float scale, float dropout"""
+NUM_INPUTS, NUM_GRADIENTS = 22, 7
+
+
+def fused_attention(*arguments: Any) -> tuple[Tensor, Tensor, Tensor]:
+    """The operator `graphattn::fused_attention`; its arguments are those of `graphattn.ops.cpu.launch.Inputs`.
+
+    While nothing traces, wraps or transforms tensors the dispatcher has nothing to add, and takes as long as a small
+    graph's attention: then the same code runs without it.
+    """
+    query = arguments[0]
+    watched = (
+        torch.compiler.is_compiling()
+        or torch._C._len_torch_dispatch_stack()
+        or torch._C._are_functorch_transforms_active()
+        or type(query) not in (Tensor, torch.nn.Parameter)
+    )
+    if watched:
+        return _operator(*arguments)
+    return _Eager.apply(*arguments) if torch.is_grad_enabled() else forward(*arguments)
+
+
+class _Eager(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, *arguments: Any) -> tuple[Tensor, Tensor, Tensor]:
+        output = forward(*arguments)
+        _save(ctx, arguments, output)
+        return output
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor | None) -> tuple[Tensor | None, ...]:
+        return _differentiate(ctx, *gradients)
+
+
+def _save(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor, Tensor]) -> None:
+    ctx.save_for_backward(*inputs[:NUM_TENSORS], *output)
+    ctx.rest = inputs[NUM_TENSORS:]
+    _, statistics, feature_sums = output
+    edge_value = ctx.rest[3]
+    ctx.mark_non_differentiable(statistics, *(() if edge_value else (feature_sums,)))
+    ctx.set_materialize_grads(False)
+
+
+def _differentiate(ctx: Any, *of_outputs: Tensor | None) -> tuple[Tensor | None, ...]:
+    gradient, _, feature_gradient = of_outputs
+    if gradient is None and feature_gradient is None:
+        return (None,) * NUM_INPUTS
+    *tensors, out, statistics, feature_sums = ctx.saved_tensors
+    needs = list(ctx.needs_input_grad[:NUM_GRADIENTS])
+    gradient = torch.zeros_like(out) if gradient is None else gradient
+    # With a graph to be made of this, too, it must be the operator, which autograd knows.
+    run = _backward_operator if torch.is_grad_enabled() or torch.compiler.is_compiling() else _backward_or_operator
+    gradients = run(gradient, feature_gradient, out, statistics, feature_sums, needs, *tensors, *ctx.rest)
+    wanted = [value if need else None for value, need in zip(gradients, needs, strict=True)]
+    return (*wanted, *(None,) * (NUM_INPUTS - NUM_GRADIENTS))
+
+
+def _backward_or_operator(gradient: Tensor, *arguments: Any) -> tuple[Tensor, ...]:
+    plain = type(gradient) is Tensor and not torch._C._len_torch_dispatch_stack()
+    return (backward if plain and not torch._C._are_functorch_transforms_active() else _backward_operator)(gradient, *arguments)
+
+
+def _save_all(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
+    gradient, feature_gradient, _, _, _, needs, *arguments = inputs
+    ctx.save_for_backward(gradient, feature_gradient, *arguments[:NUM_TENSORS])
+    ctx.needs, ctx.rest = needs, arguments[NUM_TENSORS:]
+
+
+def _differentiate_twice(ctx: Any, *directions: Tensor) -> tuple[Tensor | None, ...]:
+    gradient, feature_gradient, *tensors = ctx.saved_tensors
+    of_outputs, of_inputs = second_order(gradient, feature_gradient, Inputs(*tensors, *ctx.rest), ctx.needs, directions)
+    return (*of_outputs, None, None, None, None, *of_inputs, *(None,) * (NUM_INPUTS - NUM_GRADIENTS))
+
+
+def _fake_forward(*arguments: Any) -> tuple[Tensor, Tensor, Tensor]:
+    inputs = Inputs(*arguments)
+    query, _, value = inputs.tables
+    return empty_outputs(inputs, query, value)
+
+
+def _fake_backward(gradient: Tensor, *arguments: Any) -> tuple[Tensor, ...]:
+    *_, needs = arguments[:5]
+    return empty_gradients(Inputs(*arguments[5:]), needs)
+
+
+_library = torch.library.Library("graphattn", "FRAGMENT")
+_library.define(f"fused_attention({_SCHEMA}) -> (Tensor, Tensor, Tensor)")
+_library.define(
+    "fused_attention_backward(Tensor gradient, Tensor? feature_gradient, Tensor out, Tensor statistics, Tensor feature_sums, "
+    f"bool[] needs, {_SCHEMA}) -> (Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor)"
+)
+_library.impl("fused_attention", forward, "CPU")
+_library.impl("fused_attention_backward", backward, "CPU")
+torch.library.register_fake("graphattn::fused_attention", _fake_forward, lib=_library)
+torch.library.register_fake("graphattn::fused_attention_backward", _fake_backward, lib=_library)
+torch.library.register_autograd("graphattn::fused_attention", _differentiate, setup_context=_save, lib=_library)
+torch.library.register_autograd(
+    "graphattn::fused_attention_backward", _differentiate_twice, setup_context=_save_all, lib=_library
+)
+_operator = torch.ops.graphattn.fused_attention.default
+_backward_operator = torch.ops.graphattn.fused_attention_backward.default

@@ -1,0 +1,164 @@
+"""One compiled module for each form and shape of attention, kept on disk for the next process.
+
+A kernel is written once, in `kernels/`, as a template: Python that names its constants (heads, channels, score, …) without
+giving them. A specialisation is a file of its own: the constants, followed by the template's text. Numba's cache on disk
+works for such a file, where it never hits for functions made inside another function, and LLVM sees a constant wherever that
+helps. The file's name holds a hash of its text, of the intrinsics, of numba's version and of the processor, so that a cache is
+never stale, and machines that share a home folder never take each other's code.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import re
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from functools import cache
+from pathlib import Path
+from types import ModuleType
+from typing import Any, NamedTuple
+
+from graphattn.ops.cpu import store
+
+Constants = tuple[tuple[str, int | str | bool], ...]
+
+_TEMPLATES = Path(__file__).parent / "kernels"
+_PREFIX = "graphattn_kernels."
+_lock = threading.RLock()
+_compiled: list[Any] = []  # machine code lives as long as the object that made it
+
+if hasattr(os, "register_at_fork"):
+    # A fork waits until nothing is half compiled: in the child nobody would finish it, or let go of the lock.
+    os.register_at_fork(before=_lock.acquire, after_in_parent=_lock.release, after_in_child=_lock.release)
+
+
+class Kernel(NamedTuple):
+    """A kernel of one specialisation.
+
+    Args:
+        templates: the files in `kernels/` that make its module, in order, without ".py".
+        function: its name there: a function of the address of its arguments.
+        constants: names and values that the templates are compiled with.
+    """
+
+    templates: tuple[str, ...]
+    function: str
+    constants: Constants = ()
+
+
+def address(kernel: Kernel) -> int:
+    """The address of a kernel's machine code: compiled now, or loaded from the cache on disk."""
+    with _lock:  # two Python threads may want one kernel, and numba compiles one at a time anyway
+        return _address(kernel)
+
+
+def num_compiled() -> int:
+    """How many kernels this process has compiled, not loaded."""
+    return sum(not kernel.cache_hits for kernel in _compiled)
+
+
+@contextlib.contextmanager
+def quietly() -> Iterator[None]:
+    """Compiles without a word on stderr."""
+    global _noticed
+    before, _noticed = _noticed, True
+    try:
+        yield
+    finally:
+        _noticed = before
+
+
+@cache
+def target() -> tuple[str, str, str]:
+    """What numba compiles for: the LLVM triple, the processor's name and its features."""
+    from numba.core.registry import cpu_target
+
+    triple, processor, features = cpu_target.target_context.codegen().magic_tuple()
+    return triple, processor, features
+
+
+@cache
+def _address(kernel: Kernel) -> int:
+    with _notice(), _settings():
+        compiled = _compile(getattr(_module(kernel.templates, kernel.constants), kernel.function))
+    _compiled.append(compiled)
+    return int(compiled.address)
+
+
+def _compile(function: Callable[[int], None]) -> Any:
+    from numba import cfunc, types
+
+    def compile_(cached: bool) -> Any:
+        return cfunc(types.void(types.int64), cache=cached, error_model="numpy")(function)
+
+    # A damaged file in the cache must not stop the work, nor make every process to come compile anew.
+    with contextlib.suppress(Exception):
+        return compile_(cached=True)
+    store.forget(function.__module__.removeprefix(_PREFIX))
+    with contextlib.suppress(Exception):
+        return compile_(cached=True)
+    # Nothing can be kept: the disk is full, for example. An error of the kernel itself comes again, and is raised.
+    return compile_(cached=False)
+
+
+@cache
+def _module(templates: tuple[str, ...], constants: Constants) -> ModuleType:
+    """Runs the text of a specialisation as a module of its own, which has a file if the store can keep one."""
+    import numba
+
+    header = "".join(f"{name} = {value!r}\n" for name, value in constants)
+    text = header + "\n".join(_template(name) for name in templates)
+    intrinsics = (Path(__file__).parent / "simd.py").read_text(encoding="utf-8")
+    digest = hashlib.sha256("\0".join((text, intrinsics, numba.__version__, *target())).encode()).hexdigest()
+    name = f"{templates[-1]}_{digest[:20]}"
+    path = store.keep_source(name, text)
+    code = compile(text, f"<{name}>" if path is None else str(path), "exec")
+    module = ModuleType(f"{_PREFIX}{name}")
+    sys.modules[module.__name__] = module  # where numba looks for the module of a function
+    exec(code, module.__dict__)
+    return module
+
+
+def _template(name: str) -> str:
+    """The text of a template without what is there for editors and linters only: the imports of its constants."""
+    text = (_TEMPLATES / f"{name}.py").read_text(encoding="utf-8")
+    text = re.sub(r"^from __future__ import annotations\n", "", text, flags=re.MULTILINE)
+    return re.sub(r"^from graphattn\.ops\.cpu\.kernels\.\w+ import (\([^)]*\)|[^(\n]*)\n", "", text, flags=re.MULTILINE)
+
+
+@contextlib.contextmanager
+def _settings() -> Iterator[None]:
+    """Without NUMBA_DISABLE_JIT and NUMBA_CACHE_DIR: those are for a user's own functions."""
+    from numba import config
+
+    before = config.DISABLE_JIT, config.CACHE_DIR
+    config.DISABLE_JIT, config.CACHE_DIR = 0, ""
+    try:
+        yield
+    finally:
+        config.DISABLE_JIT, config.CACHE_DIR = before
+
+
+_noticed = False
+
+
+@contextlib.contextmanager
+def _notice() -> Iterator[None]:
+    """One line on stderr, once a process, when compiling takes more than a second."""
+
+    def show() -> None:
+        global _noticed
+        if not _noticed:
+            _noticed = True
+            print("graphattn: compiling kernels for this machine; `graphattn warmup` does it ahead of time", file=sys.stderr)
+
+    timer = threading.Timer(1.0, show)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()

@@ -1,0 +1,158 @@
+"""Attention through the fused CPU kernels: when they can serve, and how the general form comes down to theirs."""
+
+from __future__ import annotations
+
+import math
+import os
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from graphattn.errors import InputError
+from graphattn.ops.cpu import operator
+from graphattn.ops.cpu.form import padded_channels
+from graphattn.ops.linear import map_heads, map_rows
+from graphattn.ops.mask import AdjacencyMask, Mask
+from graphattn.ops.reference import EdgeFeatures
+from graphattn.ops.score import Additive, Dot, Score, Static
+
+BACKENDS = ("auto", "reference", "cpu")
+NORMALISERS = ("softmax", "sigmoid", "relu")
+TYPES = (torch.float32, torch.float64, torch.bfloat16)
+# Longer rows of heads, or of edge features, are no vectors that a compiler could hold.
+MOST_HEADS, MOST_EDGE_CHANNELS = 128, 128
+# A row's sums lie on the stack of a thread.
+MOST_ROW = 16_384
+
+
+@torch.compiler.assume_constant_result
+def requested_backend() -> str:
+    """The value of `GRAPHATTN_BACKEND`: "auto" (the default), "reference" (the plain version) or "cpu" (the fused kernels).
+
+    Raises:
+        InputError: on another value.
+    """
+    name = os.environ.get("GRAPHATTN_BACKEND") or "auto"
+    if name not in BACKENDS:
+        raise InputError(f"GRAPHATTN_BACKEND must be one of {', '.join(BACKENDS)}, got {name!r}")
+    return name
+
+
+def why_not_fused(
+    query: Tensor, value: Tensor, normaliser: str, edge_attr: EdgeFeatures | None, return_attention: bool
+) -> str | None:
+    """Why a call goes to the plain version, or None where the fused kernels serve it.
+
+    Raises:
+        InputError: where `GRAPHATTN_BACKEND=cpu` asks for kernels that cannot serve.
+    """
+    backend = requested_backend()
+    if backend == "reference":
+        return "GRAPHATTN_BACKEND=reference asks for the plain version"
+    reason = _obstacle(query, value, normaliser, edge_attr, return_attention)
+    if reason is not None and backend == "cpu":
+        raise InputError(f"GRAPHATTN_BACKEND=cpu asks for the fused CPU kernels, but {reason}")
+    return reason
+
+
+def _obstacle(
+    query: Tensor, value: Tensor, normaliser: str, edge_attr: EdgeFeatures | None, return_attention: bool
+) -> str | None:
+    if not torch.compiler.is_compiling():
+        if torch._C._are_functorch_transforms_active():
+            return "a transform of torch.func is at work, and goes through the plain formula"
+        if torch.autograd.forward_ad._current_level >= 0:
+            return "forward-mode derivatives go through the plain formula"
+    if query.device.type != "cpu":
+        return f"the tensors are on {query.device.type}"
+    if normaliser not in NORMALISERS:
+        return f"{normaliser} needs the scores of a row in order, all at once"
+    if return_attention:
+        return "the weights are wanted, and the kernels never hold them"
+    heads, channels, value_channels = query.shape[-2], query.shape[-1], value.shape[-1]
+    if not 0 < heads <= MOST_HEADS or channels == 0 or value_channels == 0:
+        return f"there must be 1 to {MOST_HEADS} heads with channels, got {heads}"
+    if heads * max(channels, value_channels) > MOST_ROW:
+        return f"a row must have at most {MOST_ROW} numbers, got {heads} heads of {max(channels, value_channels)} channels"
+    if edge_attr is not None and not 0 < edge_attr.attr.shape[1] <= MOST_EDGE_CHANNELS:
+        return f"edge features must have 1 to {MOST_EDGE_CHANNELS} channels, got {edge_attr.attr.shape[1]}"
+    return None
+
+
+def fused_attention(
+    query: Tensor,
+    key: Tensor | None,
+    value: Tensor | None,
+    mask: Mask,
+    score: Score,
+    normaliser: str,
+    bias: Tensor | None,
+    edge_attr: EdgeFeatures | None,
+    dropout: float,
+    seed: Tensor | None,
+) -> Tensor:
+    """Output [targets, heads, value channels]; arguments as in `attention`, with one type for query, key and value."""
+    order = None if isinstance(mask, AdjacencyMask) else mask.order
+    if order is not None:
+        query, key, value = (None if rows is None else rows.index_select(0, order) for rows in (query, key, value))  # type: ignore[assignment]
+    if isinstance(score, Static):
+        query, key, value, score, edge_attr = _static_as_additive(query, key, value, score, edge_attr)
+    channels = query.shape[-1]
+    value_channels = (query if key is None else key if value is None else value).shape[-1]
+    weight, edge_key, name, scale = None, None, "dot", 1 / math.sqrt(channels)
+    if isinstance(score, Additive):
+        name, scale, parts = score.activation, score.negative_slope, [score.weight.unsqueeze(0)]
+        if edge_attr is not None and edge_attr.key_weight is not None:
+            parts.append(edge_attr.key_weight.permute(2, 0, 1))
+        weight = _widen(torch.cat(parts))
+    elif isinstance(score, Dot) and edge_attr is not None and edge_attr.key_weight is not None:
+        of_query = query.select(1, 0) if key is None else query
+        edge_key = map_heads(of_query.to(edge_attr.attr.dtype), edge_attr.key_weight.transpose(1, 2)) * scale
+    query, key, value = (None if rows is None else _widen(rows) for rows in (query, key, value))  # type: ignore[assignment]
+    by_target, by_source = (mask.by_target, mask.by_source) if isinstance(mask, AdjacencyMask) else (mask.grouped, mask.grouped)
+    value_weight = None if edge_attr is None else edge_attr.value_weight
+    out, _, feature_sums = operator.fused_attention(
+        *(query, key, value, weight, bias, None if edge_attr is None else edge_attr.attr, edge_key, seed),
+        *(by_target.pointers, by_target.neighbours, by_target.edges, by_target.pieces),
+        *(by_source.pointers, by_source.neighbours, by_source.edges, by_source.pieces),
+        *(name, normaliser, not isinstance(mask, AdjacencyMask), value_weight is not None, scale, dropout),
+    )
+    if out.shape[-1] != value_channels:
+        out = out[..., :value_channels]
+    if value_weight is not None:
+        out = out + map_heads(feature_sums, value_weight).to(out.dtype)
+    return out if order is None else torch.empty_like(out).index_copy(0, order, out)
+
+
+def _static_as_additive(
+    query: Tensor, key: Tensor | None, value: Tensor | None, score: Static, edge_attr: EdgeFeatures | None
+) -> tuple[Tensor, Tensor, Tensor, Additive, EdgeFeatures | None]:
+    """a_q · q_i + a_k · k_ij is one number a head for each end of an edge: the additive score with one channel and weight 1."""
+    if key is None:
+        query, key, value = query.unbind(1)
+    value = key if value is None else value
+    if query is key:
+        query, key = _head_products(query, score.weight).split(query.shape[1], dim=1)
+    else:
+        query, key = _head_products(query, score.weight[:1]), _head_products(key, score.weight[1:])
+    if edge_attr is not None and edge_attr.key_weight is not None:
+        key_weight = torch.einsum("hd,hdc->hc", score.weight[1], edge_attr.key_weight).unsqueeze(1)
+        edge_attr = edge_attr._replace(key_weight=key_weight)
+    one = torch.ones(query.shape[1], 1, dtype=score.weight.dtype, device=query.device)
+    return query, key, value, Additive(one, "leaky_relu", score.negative_slope), edge_attr
+
+
+def _head_products(rows: Tensor, vectors: Tensor) -> Tensor:
+    """p[n, k·H + h] = vectors[k, h] · rows[n, h] as one matrix product: [N, H, D] and [K, H, D] → [N, K·H, 1]."""
+    heads = rows.shape[1]
+    own = torch.eye(heads, dtype=vectors.dtype, device=vectors.device)
+    spread = (vectors.unsqueeze(1) * own.unsqueeze(-1)).flatten(2).flatten(0, 1)  # [K·H, H·D], zero off a head's own channels
+    return map_rows(rows.flatten(1).to(vectors.dtype), spread.unsqueeze(1)).to(rows.dtype)
+
+
+def _widen(rows: Tensor) -> Tensor:
+    """Zeros after the channels of a head that is wider than a tile, up to a number of whole parts."""
+    channels = rows.shape[-1]
+    missing = padded_channels(channels, rows.dtype) - channels
+    return F.pad(rows, (0, missing)) if missing else rows
