@@ -7,7 +7,7 @@ from torch import Tensor
 
 from graphattn.errors import InputError
 from graphattn.ops.block import block_attention, prefers_torch
-from graphattn.ops.fused import TYPES, fused_attention, why_not_fused
+from graphattn.ops.fused import TYPES, fused_attention, requested_backend, why_not_fused
 from graphattn.ops.mask import AdjacencyMask, BlockDiagonalMask, Mask
 from graphattn.ops.normaliser import NORMALISERS
 from graphattn.ops.reference import EdgeFeatures, attention_reference
@@ -75,7 +75,11 @@ def attention(
     # The dtype is settled above; inside, autocast must not lower it again.
     with torch.autocast(query.device.type, enabled=False):
         plain = why_not_fused(*tables[::2], normaliser, edge_attr, return_attention)
-        large = isinstance(mask, BlockDiagonalMask) and prefers_torch(mask, spec, normaliser, dropout, return_attention)
+        large = (
+            isinstance(mask, BlockDiagonalMask)
+            and requested_backend() == "auto"
+            and prefers_torch(mask, spec, normaliser, dropout, return_attention)
+        )
         if plain is None and not large:
             storage = dtype if dtype in TYPES else compute
             q, k, v = (None if rows is None else rows.to(storage) for rows in given)

@@ -105,6 +105,29 @@ def test_same_seed_same_model_bitwise():
     assert np.array_equal(first, second)
 
 
+@pytest.mark.parametrize("backend", ["auto", "reference"])
+def test_same_seed_same_model_bitwise_where_threads_share_the_work(backend, monkeypatch):
+    """Large enough that the gradient of plain indexing is added by several threads, in the order in which they arrive."""
+    monkeypatch.setenv("GRAPHATTN_BACKEND", backend)
+    generator = torch.Generator().manual_seed(0)
+    nodes, edges = 4_000, 150_000
+    data = Data(
+        x=torch.randn(nodes, 8, generator=generator),
+        edge_index=torch.randint(nodes, (2, edges), generator=generator),
+        y=torch.randint(2, (nodes,), generator=generator),
+    )
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        first, second = (
+            NodeClassifier(**{**SMALL, "epochs": 2}, seed=4).fit(data, torch.arange(nodes)).predict_proba(data)
+            for _ in range(2)
+        )
+    finally:
+        torch.set_num_threads(before)
+    assert np.array_equal(first, second)
+
+
 def test_class_numbers_may_have_gaps():
     data = two_cliques()
     data.y = data.y * 4 + 3

@@ -25,6 +25,7 @@ from graphattn.nn import (
 )
 from graphattn.ops import NORMALISERS, Additive, AdjacencyMask, BlockDiagonalMask, EdgeFeatures, Mask, Static, attention
 from graphattn.ops.cpu import sort
+from graphattn.ops.fused import NORMALISERS as FUSED_NORMALISERS
 
 law = settings(deadline=None, derandomize=True, max_examples=10, database=None, suppress_health_check=[HealthCheck.too_slow])
 
@@ -196,7 +197,7 @@ class OpCase:
     @property
     def fused(self) -> bool:
         """Whether the fused CPU kernels know this form."""
-        return self.normaliser in ("softmax", "sigmoid", "relu")
+        return self.normaliser in FUSED_NORMALISERS
 
     @contextmanager
     def kernels(self) -> Iterator[None]:

@@ -69,6 +69,11 @@ def _differentiate(ctx: Any, *of_outputs: Tensor | None) -> tuple[Tensor | None,
     *tensors, out, statistics, feature_sums = ctx.saved_tensors
     needs = list(ctx.needs_input_grad[:NUM_GRADIENTS])
     gradient = torch.zeros_like(out) if gradient is None else gradient
+    if not torch.compiler.is_compiling() and torch._C._functorch.is_batchedtensor(gradient):
+        raise RuntimeError(
+            "the fused kernels take one gradient at a time; for batched gradients (is_grads_batched, vectorize=True) call "
+            "attention under GRAPHATTN_BACKEND=reference"
+        )
     # With a graph to be made of this, too, it must be the operator, which autograd knows.
     run = _backward_operator if torch.is_grad_enabled() or torch.compiler.is_compiling() else _backward_or_operator
     gradients = run(gradient, feature_gradient, out, statistics, feature_sums, needs, *tensors, *ctx.rest)

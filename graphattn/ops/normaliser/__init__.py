@@ -1,4 +1,5 @@
-"""Normalisers: the scores of a row become weights. A new one is a file here and a line in `NORMALISERS`.
+"""Normalisers: the scores of a row become weights. A new one is a file here and a line in
+`NORMALISERS`; docs/cpu_kernels.md tells how it gets a fused kernel.
 
 Each takes scores [edges, heads], the target `index` [edges] of every edge and the number of targets `size`, and returns the
 weights [edges, heads]. All but sigmoid and relu make rows that sum to one.

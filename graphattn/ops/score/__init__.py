@@ -1,4 +1,4 @@
-"""Scores: how alike a query and a key are. A new one is a file here and a line in `Score`."""
+"""Scores: how alike a query and a key are. A new one is a file here and a line in `Score`; see docs/cpu_kernels.md."""
 
 from graphattn.ops.score.additive import Additive
 from graphattn.ops.score.dot import Dot

@@ -176,3 +176,10 @@ def test_three_times(power: int) -> None:
         return slope.detach()
 
     right_or_refused(third)
+
+
+def test_batched_gradients_of_a_fused_call_are_refused_with_what_to_do() -> None:
+    query = QUERY.clone().requires_grad_()
+    out = of_query(query)
+    with pytest.raises(RuntimeError, match=r"one gradient at a time; .* call attention under GRAPHATTN_BACKEND=reference"):
+        torch.autograd.grad(out, query, out.detach().expand(3, *out.shape), is_grads_batched=True)
