@@ -69,11 +69,6 @@ def _differentiate(ctx: Any, *of_outputs: Tensor | None) -> tuple[Tensor | None,
     *tensors, out, statistics, feature_sums = ctx.saved_tensors
     needs = list(ctx.needs_input_grad[:NUM_GRADIENTS])
     gradient = torch.zeros_like(out) if gradient is None else gradient
-    if not torch.compiler.is_compiling() and torch._C._functorch.is_batchedtensor(gradient):
-        raise RuntimeError(
-            "the fused kernels take one gradient at a time; for batched gradients (is_grads_batched, vectorize=True) call "
-            "attention under GRAPHATTN_BACKEND=reference"
-        )
     # With a graph to be made of this, too, it must be the operator, which autograd knows.
     run = _backward_operator if torch.is_grad_enabled() or torch.compiler.is_compiling() else _backward_or_operator
     gradients = run(gradient, feature_gradient, out, statistics, feature_sums, needs, *tensors, *ctx.rest)
@@ -82,8 +77,16 @@ def _differentiate(ctx: Any, *of_outputs: Tensor | None) -> tuple[Tensor | None,
 
 
 def _backward_or_operator(gradient: Tensor, *arguments: Any) -> tuple[Tensor, ...]:
-    plain = type(gradient) is Tensor and not torch._C._len_torch_dispatch_stack()
-    return (backward if plain and not torch._C._are_functorch_transforms_active() else _backward_operator)(gradient, *arguments)
+    if type(gradient) is not Tensor or torch._C._len_torch_dispatch_stack() or torch._C._are_functorch_transforms_active():
+        return _backward_operator(gradient, *arguments)
+    try:
+        gradient.data_ptr()
+    except RuntimeError as error:  # several gradients that torch shows as one, without memory of its own
+        raise RuntimeError(
+            "the fused kernels take one gradient at a time; for batched gradients (is_grads_batched, vectorize=True) call "
+            "attention under GRAPHATTN_BACKEND=reference"
+        ) from error
+    return backward(gradient, *arguments)
 
 
 def _save_all(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
