@@ -81,7 +81,9 @@ def attention(
             and prefers_torch(mask, spec, normaliser, dropout, return_attention)
         )
         if plain is None and not large:
-            storage = dtype if dtype in TYPES else compute
+            # The static score's numbers for each end of an edge would not bear rounding: they decide on which side of the
+            # leaky ReLU's kink a score lies.
+            storage = dtype if dtype in TYPES and not isinstance(spec, Static) else compute
             q, k, v = (None if rows is None else rows.to(storage) for rows in given)
             assert q is not None
             return fused_attention(q, k, v, mask, spec, normaliser, bias, edge_attr, dropout, seed_tensor).to(dtype)

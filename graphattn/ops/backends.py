@@ -66,7 +66,8 @@ def server(score: Score, normaliser: str, full: bool) -> tuple[str, str | None]:
         full: on a `BlockDiagonalMask`; else on an `AdjacencyMask`.
     """
     kind, reason = _kernels(torch.empty(1, 1, 1), normaliser)
-    torchs = full and prefers_torch(BlockDiagonalMask.single(LARGE), score, normaliser, 0.0, need_weights=False)
+    torchs = full and fused.requested_backend() != "cpu"
+    torchs = torchs and prefers_torch(BlockDiagonalMask.single(LARGE), score, normaliser, 0.0, need_weights=False)
     if kind == "fused" and torchs:
         return kind, f"torch's scaled_dot_product_attention on one graph of {LARGE} nodes or more, without dropout"
     if kind == "plain" and torchs:

@@ -20,7 +20,8 @@ def new_process(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
     """Forgets the kernels in memory, and where they are kept."""
 
     def forget() -> None:
-        for module, name in ((store, "store"), (specialise, "_module"), (specialise, "_address"), (launch, "_kernel")):
+        caches = ((store, "store"), (specialise, "_module"), (specialise, "_address"))
+        for module, name in (*caches, (launch, "_kernel"), (launch, "_dense_kernel")):
             monkeypatch.setattr(module, name, cache(getattr(module, name).__wrapped__))
 
     monkeypatch.delenv("GRAPHATTN_BACKEND", raising=False)

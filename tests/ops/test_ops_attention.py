@@ -176,14 +176,18 @@ def test_large_graphs_in_full() -> None:
 
 
 @pytest.mark.parametrize("options", [{"normaliser": "sigmoid"}, {"dropout": 0.5}, {"return_attention": True}])
-def test_full_attention_that_would_not_fit_is_refused(options: dict[str, Any]) -> None:
+def test_full_attention_that_would_not_fit_is_refused_by_the_plain_version(
+    options: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """400,000 nodes have 1.6e11 pairs; each takes 36 floats (query, key, value, products, scores, weights) and 40 bytes."""
+    monkeypatch.setenv("GRAPHATTN_BACKEND", "reference")
     x = torch.zeros(1, 1, 8).expand(400_000, 1, 8)
     with pytest.raises(InputError, match=r"160,000,000,000 pairs of nodes would take about 29,440,000,000,000 bytes"):
         attention(x, x, x, BlockDiagonalMask.single(400_000), **options)
 
 
-def test_additive_attention_of_a_whole_network_is_refused() -> None:
+def test_additive_attention_of_a_whole_network_is_refused_by_the_plain_version(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GRAPHATTN_BACKEND", "reference")
     x = torch.zeros(22_000, 8, 64)
     score = Additive(torch.zeros(8, 64))
     with pytest.raises(

@@ -131,7 +131,7 @@ def empty_outputs(inputs: Inputs, query: Tensor, value: Tensor) -> tuple[Tensor,
     features = (nodes, heads, inputs.attr.shape[1]) if inputs.edge_value and inputs.attr is not None else (0,)
     return (
         torch.empty((nodes, heads, value.shape[2]), dtype=query.dtype, device=query.device),
-        torch.empty((nodes, heads) if inputs.normaliser == "softmax" else (0,), dtype=compute, device=query.device),
+        torch.empty((nodes, 2, heads) if inputs.normaliser == "softmax" else (0,), dtype=compute, device=query.device),
         torch.empty(features, dtype=compute, device=query.device),
     )
 
@@ -208,7 +208,7 @@ def _states(pieces: Tensor, length: int, dtype: torch.dtype) -> Tensor | None:
 
 
 def backward(
-    gradient: Tensor, feature_gradient: Tensor | None, out: Tensor, log_sums: Tensor, feature_sums: Tensor, needs: list[bool],
+    gradient: Tensor, feature_gradient: Tensor | None, out: Tensor, kept: Tensor, feature_sums: Tensor, needs: list[bool],
     *arguments: Any,
 ) -> tuple[Tensor, ...]:  # fmt: skip
     """Gradients of query, key, value, weight, bias, attr and edge_key; [0] where there is none, or none is wanted."""
@@ -224,19 +224,19 @@ def backward(
         of_query, of_key, of_value = of_query.unbind(1)
     if form.dense and _fits(inputs):
         tables = (*_rows(query), *_rows(key), *_rows(value))
-        words = (gradient.data_ptr(), log_sums.data_ptr(), *_rows(of_query), *_rows(of_key), *_rows(of_value))
+        words = (gradient.data_ptr(), kept.data_ptr(), *_rows(of_query), *_rows(of_key), *_rows(of_value))
         _run_dense(form, "blocks_backward", inputs, tables, (*words, _address(of_bias)))
         return gradients
     compute = compute_type(query.dtype)
-    # Softmax writes both of a target's statistics, the others the first alone.
+    # Softmax writes all statistics of a target, the others the first alone.
     make = torch.empty if form.normaliser == "softmax" else torch.zeros
-    statistics = make((query.shape[0], 2, form.heads), dtype=compute)
+    statistics = make((query.shape[0], 3, form.heads), dtype=compute)
     weight = extras[0]
     sums = None if weight is None else torch.empty((inputs.row_pieces.shape[0], *weight.shape), dtype=compute)
     length = form.heads * (form.key_channels + form.value_channels + form.edge_channels)
     shared = (
         *map(_address, (*extras, feature_gradient, feature_sums)),
-        *(*inputs.options(), out.data_ptr(), log_sums.data_ptr(), statistics.data_ptr()),
+        *(*inputs.options(), out.data_ptr(), kept.data_ptr(), statistics.data_ptr()),
     )
     last = tuple(map(_address, (of_bias, of_attr, of_edge_key)))
 

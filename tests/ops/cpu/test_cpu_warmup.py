@@ -22,6 +22,7 @@ def called(monkeypatch: pytest.MonkeyPatch) -> set[Kernel]:
     kernels: set[Kernel] = set()
     monkeypatch.delenv("GRAPHATTN_BACKEND", raising=False)
     monkeypatch.setattr(launch, "_kernel", lambda form, *of_form: kernels.add(form.kernel(*of_form)))
+    monkeypatch.setattr(launch, "_dense_kernel", lambda form, function: kernels.add(form.dense_kernel(function)))
     monkeypatch.setattr(launch, "run", lambda *_: None)
     return kernels
 

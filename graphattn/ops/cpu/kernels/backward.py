@@ -79,7 +79,9 @@ from graphattn.ops.cpu.simd import (
     where_positive,
 )
 
-TWO_HEAD_ROWS = 2 * HEADS * SIZE
+# The statistics of a target, by head: what is taken off its scores; what the exponentials of softmax are multiplied by; and
+# what is taken off the gradients of its weights, Σ α g.
+FACTOR, MEAN, STATISTICS = HEADS * SIZE, 2 * HEADS * SIZE, 3 * HEADS * SIZE
 # A state: the sums for the gradients of the row's key (or query), of its value, and of its vectors on edge features.
 VALUES = KEY_ROW * SIZE
 FEATURES = VALUES + (VALUE_ROW * SIZE if COLUMNS else 0)
@@ -87,11 +89,12 @@ STATE = FEATURES + (EDGE_ROW * SIZE if EDGE_KEY and SCORE == "dot" and not COLUM
 
 
 @inline
-def begin_statistics(row, degree, log_sums, place):
-    """What is known of a target before its edges are looked at, see the normalisers; softmax has a second statistic to come."""
+def begin_statistics(row, degree, kept, place):
+    """What is known of a target before its edges are looked at, see the normalisers; softmax has one more to come."""
     if NORMALISER == "softmax":
-        store(place, load(log_sums + row * HEADS * SIZE, HEADS, COMPUTE), COMPUTE)
-        store(place + HEADS * SIZE, splat(0.0, HEADS, COMPUTE), COMPUTE)
+        store(place, load(kept + row * 2 * HEADS * SIZE, HEADS, COMPUTE), COMPUTE)
+        store(place + FACTOR, load(kept + (row * 2 + 1) * HEADS * SIZE, HEADS, COMPUTE), COMPUTE)
+        store(place + MEAN, splat(0.0, HEADS, COMPUTE), COMPUTE)
     elif NORMALISER == "sigmoid":
         store(place, splat(np.log(degree), HEADS, COMPUTE), COMPUTE)
     elif NORMALISER == "relu":
@@ -120,18 +123,19 @@ def weigh_block(scores, products, weights, factors, begin, count, source, statis
     if COLUMNS:
         for k in range(count):
             place = k * HEADS * SIZE
-            row = statistics + node_at(source, begin + k) * 2 * HEADS * SIZE
+            row = statistics + node_at(source, begin + k) * STATISTICS
             score, product = centre(
                 load(scores + place, HEADS, COMPUTE), load(products + place, HEADS, COMPUTE),
-                load(row, HEADS, COMPUTE), load(row + HEADS * SIZE, HEADS, COMPUTE),
+                load(row, HEADS, COMPUTE), load(row + MEAN, HEADS, COMPUTE),
             )  # fmt: skip
             if DROPOUT:
                 kept = mul(load(products + place, HEADS, COMPUTE), load(factors + place, HEADS, COMPUTE))
-                _, product = centre(score, kept, load(row, HEADS, COMPUTE), load(row + HEADS * SIZE, HEADS, COMPUTE))
+                _, product = centre(score, kept, load(row, HEADS, COMPUTE), load(row + MEAN, HEADS, COMPUTE))
             store(scores + place, score, COMPUTE)
             store(products + place, product, COMPUTE)
     else:
         first = tile(load(statistics, HEADS, COMPUTE), FLAT_EDGES)
+        factor = tile(load(statistics + FACTOR, HEADS, COMPUTE), FLAT_EDGES)
     for k in range(0, count * HEADS, FLAT):
         score = load(scores + k * SIZE, FLAT, COMPUTE)
         if not COLUMNS:
@@ -140,7 +144,16 @@ def weigh_block(scores, products, weights, factors, begin, count, source, statis
             if DROPOUT:
                 kept = mul(load(products + k * SIZE, FLAT, COMPUTE), load(factors + k * SIZE, FLAT, COMPUTE))
                 store(products + k * SIZE, kept, COMPUTE)
-        store(weights + k * SIZE, weight_of(score), COMPUTE)
+        weight = weight_of(score)
+        if NORMALISER == "softmax" and not COLUMNS:
+            weight = mul(weight, factor)
+        store(weights + k * SIZE, weight, COMPUTE)
+    if NORMALISER == "softmax" and COLUMNS:
+        for k in range(count):
+            place = k * HEADS * SIZE
+            row = statistics + node_at(source, begin + k) * STATISTICS
+            weight = mul(load(weights + place, HEADS, COMPUTE), load(row + FACTOR, HEADS, COMPUTE))
+            store(weights + place, weight, COMPUTE)
 
 
 @inline
@@ -167,7 +180,7 @@ def slope_block(scores, products, weights, factors, count, statistics):
     """Scores become slopes (∂L/∂s), and weights are multiplied by what dropout keeps."""
     if not COLUMNS:
         first = tile(load(statistics, HEADS, COMPUTE), FLAT_EDGES)
-        second = tile(load(statistics + HEADS * SIZE, HEADS, COMPUTE), FLAT_EDGES)
+        second = tile(load(statistics + MEAN, HEADS, COMPUTE), FLAT_EDGES)
     for k in range(0, count * HEADS, FLAT):
         score, product = load(scores + k * SIZE, FLAT, COMPUTE), load(products + k * SIZE, FLAT, COMPUTE)
         if not COLUMNS:
@@ -241,12 +254,12 @@ def backward(arguments):
     # fmt: off
     (_, num_pieces, pieces, pointers, neighbours, edge_list, own_keys, own_key_stride, own_values, own_value_stride,
      other_keys, other_key_stride, other_values, other_value_stride, weight, bias, attr, edge_keys, feature_gradient,
-     feature_sums, seed, threshold, factor_bits, scale_bits, out, log_sums, statistics, own_out, own_out_stride, value_out,
+     feature_sums, seed, threshold, factor_bits, scale_bits, out, kept, statistics, own_out, own_out_stride, value_out,
      value_out_stride, bias_gradient, attr_gradient, edge_key_out, states, sums) = load_arguments(arguments, 36)
     # fmt: on
     scale, dropout_factor = as_float(scale_bits), as_float(factor_bits)
     own_state, scores, products, weights = scratch(STATE), scratch(SCORES), scratch(SCORES), scratch(SCORES)
-    sums_of_row, statistics_of_part = scratch(TWO_HEAD_ROWS), scratch(TWO_HEAD_ROWS)
+    sums_of_row, statistics_of_part = scratch(STATISTICS), scratch(STATISTICS)
     factors, numbers, drawn = scratch(FACTORS), scratch(128), scratch(DRAWN)
     while True:
         piece = take_next(arguments)
@@ -283,8 +296,8 @@ def backward(arguments):
             else:
                 # Other threads may have other parts of this row. All find the same numbers, each in a place of its own; the
                 # first part's are kept.
-                row_of_statistics = statistics_of_part if part else statistics + row * TWO_HEAD_ROWS
-                begin_statistics(row, degree, log_sums, row_of_statistics)
+                row_of_statistics = statistics_of_part if part else statistics + row * STATISTICS
+                begin_statistics(row, degree, kept, row_of_statistics)
             # Σ α g of a softmax row is summed over its edges. Where they are more than a block, that would take a sweep of
             # its own; there the output's product serves, unless the output was rounded to bfloat16.
             at_once = stop - start <= BLOCK and not part
@@ -293,11 +306,11 @@ def backward(arguments):
                 if STORAGE == "bfloat16" and not part:
                     sweeps = 2
                 else:
-                    product_of_output(row, out, own_values, feature_sums, feature_gradient, row_of_statistics + HEADS * SIZE)
+                    product_of_output(row, out, own_values, feature_sums, feature_gradient, row_of_statistics + MEAN)
             if part and start == row_start and not COLUMNS:
-                for k in range(0, 2 * HEADS if NORMALISER == "softmax" else HEADS, HEADS):
-                    kept = load(statistics_of_part + k * SIZE, HEADS, COMPUTE)
-                    store(statistics + row * TWO_HEAD_ROWS + k * SIZE, kept, COMPUTE)
+                for k in range(0, 3 * HEADS if NORMALISER == "softmax" else HEADS, HEADS):
+                    statistic = load(statistics_of_part + k * SIZE, HEADS, COMPUTE)
+                    store(statistics + row * STATISTICS + k * SIZE, statistic, COMPUTE)
             clear(state, STATE // SIZE)
             clear(sums_of_row, 2 * HEADS)
             blocks = (stop - start + BLOCK - 1) // BLOCK
@@ -319,7 +332,7 @@ def backward(arguments):
                 weigh_block(scores, products, weights, factors, begin, count, source, row_of_statistics)
                 if NORMALISER == "softmax" and not COLUMNS and (at_once or looking):
                     add_products(sums_of_row, weights, products, count, at_once or turn == blocks - 1)
-                    store(row_of_statistics + HEADS * SIZE, load(sums_of_row, HEADS, COMPUTE), COMPUTE)
+                    store(row_of_statistics + MEAN, load(sums_of_row, HEADS, COMPUTE), COMPUTE)
                 if looking:
                     continue
                 slope_block(scores, products, weights, factors, count, row_of_statistics)
@@ -348,7 +361,7 @@ def backward_merge(arguments):
     # fmt: off
     (_, num_pieces, pieces, pointers, neighbours, edge_list, own_keys, own_key_stride, own_values, own_value_stride,
      other_keys, other_key_stride, other_values, other_value_stride, weight, bias, attr, edge_keys, feature_gradient,
-     feature_sums, seed, threshold, factor_bits, scale_bits, out, log_sums, statistics, own_out, own_out_stride, value_out,
+     feature_sums, seed, threshold, factor_bits, scale_bits, out, kept, statistics, own_out, own_out_stride, value_out,
      value_out_stride, bias_gradient, attr_gradient, edge_key_out, states, sums) = load_arguments(arguments, 36)
     # fmt: on
     whole = 0

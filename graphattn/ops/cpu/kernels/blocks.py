@@ -22,7 +22,6 @@ from graphattn.ops.cpu.simd import (
     load,
     load_arguments,
     load_index,
-    log,
     maximum,
     mul,
     splat,
@@ -98,8 +97,8 @@ def store_pair_gradient(slopes, nodes, padded, gradient, pair):
 
 
 @inline
-def softmax(scores, nodes, padded, log_sums):
-    """Scores of one row become weights; the log-sum-exp of each head is kept."""
+def softmax(scores, nodes, padded, statistics):
+    """Scores of one row become weights; the largest score and the inverse of the sum are kept for each head."""
     lowest, zero, one = splat(LOWEST, LANES, STORAGE), splat(0.0, LANES, STORAGE), splat(1.0, LANES, STORAGE)
     for head in range(HEADS):
         line = scores + head * padded * SIZE
@@ -118,9 +117,8 @@ def softmax(scores, nodes, padded, log_sums):
         inverse = where_positive(total, div(one, total), total)
         for node in range(0, padded, LANES):
             store(line + node * SIZE, mul(load(line + node * SIZE, LANES, STORAGE), inverse), STORAGE)
-        whole = add(top, log(where_positive(total, total, one)))
-        kept = where_positive(total, whole, splat(np.inf, LANES, STORAGE))
-        store(log_sums + head * SIZE, head_sum(keep_first(kept, 1, zero), 1), STORAGE)
+        store(statistics + head * SIZE, head_sum(keep_first(top, 1, zero), 1), STORAGE)
+        store(statistics + (HEADS + head) * SIZE, head_sum(keep_first(inverse, 1, zero), 1), STORAGE)
 
 
 @inline
@@ -171,16 +169,18 @@ def add_outer(out, out_stride, first, nodes, padded, weights, rows, stride, chan
 
 
 @inline
-def slopes_of(scores, gradients, nodes, padded, log_sums):
+def slopes_of(scores, gradients, nodes, padded, statistics):
     """Of one row: scores become weights, gradients of weights become those of scores."""
     zero = splat(0.0, LANES, STORAGE)
     for head in range(HEADS):
         line = head * padded * SIZE
-        whole = spread(load(log_sums + head * SIZE, 1, STORAGE), LANES)
+        top = spread(load(statistics + head * SIZE, 1, STORAGE), LANES)
+        inverse = spread(load(statistics + (HEADS + head) * SIZE, 1, STORAGE), LANES)
         total, product = zero, zero
         for node in range(0, padded, LANES):
             place = line + node * SIZE
-            weight = keep_first(exp(sub(load(scores + place, LANES, STORAGE), whole)), nodes - node, zero)
+            weight = mul(exp(sub(load(scores + place, LANES, STORAGE), top)), inverse)
+            weight = keep_first(weight, nodes - node, zero)
             store(scores + place, weight, STORAGE)
             total = add(total, weight)
             gradient = keep_first(load(gradients + place, LANES, STORAGE), nodes - node, zero)
@@ -197,7 +197,7 @@ def blocks_forward(arguments):
     """Takes graphs until none is left."""
     # fmt: off
     (_, _, num_graphs, graphs, pointers, queries, query_stride, keys, key_stride, values, value_stride, bias, scale_bits, out,
-     log_sums, room, room_of_thread) = load_arguments(arguments, 17)
+     statistics, room, room_of_thread) = load_arguments(arguments, 17)
     # fmt: on
     scale = as_float(scale_bits)
     keys_t = room + take_next(arguments + 8) * room_of_thread  # the second word counts threads
@@ -218,7 +218,7 @@ def blocks_forward(arguments):
                 if bias != 0:
                     pair = load_index(pointers + (start + row) * 8, 64)
                     add_pair_bias(line, nodes, padded, bias, pair)
-                softmax(line, nodes, padded, log_sums + (start + row) * HEADS * SIZE)
+                softmax(line, nodes, padded, statistics + (start + row) * 2 * HEADS * SIZE)
             block = out + start * VALUE_ROW * SIZE
             weighted_sums(
                 block, VALUE_ROW * SIZE, first, nodes, padded, scores, theirs, value_stride, VALUE_CHANNELS, VALUE_CHANNELS, 1.0
@@ -229,7 +229,7 @@ def blocks_backward(arguments):
     """Takes graphs until none is left."""
     # fmt: off
     (_, _, num_graphs, graphs, pointers, queries, query_stride, keys, key_stride, values, value_stride, bias, scale_bits,
-     gradient, log_sums, of_queries, of_query_stride, of_keys, of_key_stride, of_values, of_value_stride, bias_gradient,
+     gradient, statistics, of_queries, of_query_stride, of_keys, of_key_stride, of_values, of_value_stride, bias_gradient,
      room, room_of_thread) = load_arguments(arguments, 24)
     # fmt: on
     scale = as_float(scale_bits)
@@ -262,7 +262,7 @@ def blocks_backward(arguments):
                 pair = load_index(pointers + (start + row) * 8, 64)
                 if bias != 0:
                     add_pair_bias(scores + line, nodes, padded, bias, pair)
-                slopes_of(scores + line, slopes + line, nodes, padded, log_sums + (start + row) * HEADS * SIZE)
+                slopes_of(scores + line, slopes + line, nodes, padded, statistics + (start + row) * 2 * HEADS * SIZE)
                 if bias_gradient != 0:
                     store_pair_gradient(slopes + line, nodes, padded, bias_gradient, pair)
             weighted_sums(

@@ -59,7 +59,7 @@ SCORES = (BLOCK + 16) * HEADS * SIZE  # with room for the last vector to run ove
 # How many edges ahead a row is asked for: far enough for memory to answer, near enough to find it in the cache still.
 AHEAD = 8
 KEY_LINES, VALUE_LINES = (KEY_ROW * STORED + 63) // 64, 0 if SHARED and not COLUMNS else (VALUE_ROW * STORED + 63) // 64
-STATISTICS_LINES = (2 * HEADS * SIZE + 63) // 64
+STATISTICS_LINES = (3 * HEADS * SIZE + 63) // 64
 
 DROPOUT_LANES = 16
 REST = max(1, HEADS % 4)
@@ -109,7 +109,7 @@ def ask_for_values(source, slot, last, values, value_stride, statistics):
             prefetch(values + node * value_stride + 64 * line)
         if COLUMNS:
             for line in range(STATISTICS_LINES):
-                prefetch(statistics + node * 2 * HEADS * SIZE + 64 * line)
+                prefetch(statistics + node * 3 * HEADS * SIZE + 64 * line)
 
 
 @inline

@@ -63,7 +63,6 @@ from graphattn.ops.cpu.simd import (
     load,
     load_arguments,
     load_index,
-    log,
     maximum,
     mul,
     scratch,
@@ -164,14 +163,16 @@ def add_features(state, weights, begin, count, edges, step, attr):
 
 @inline
 def finish(state, row, factor, out, statistics, feature_sums):
-    """A row's state becomes its output; of softmax the log-sum-exp is kept, too."""
+    """A row's state becomes its output; of softmax the largest score and the inverse of the sum are kept, too."""
     one = splat(1.0, HEADS, COMPUTE)
     if NORMALISER == "softmax":
         total = load(state + TOTAL, HEADS, COMPUTE)
-        # A row of nothing, or of nothing but -inf, has the total zero and gets zero; NaN stays NaN.
-        store(factor, where_positive(total, div(one, total), total), COMPUTE)
-        whole = add(load(state, HEADS, COMPUTE), log(where_positive(total, total, one)))
-        store(statistics + row * HEADS * SIZE, where_positive(total, whole, splat(np.inf, HEADS, COMPUTE)), COMPUTE)
+        # A row of nothing, or of nothing but -inf, has the total zero and gets zero; NaN stays NaN. The two statistics are
+        # kept apart: in their log-sum-exp a largest score far from zero would swallow the total.
+        inverse = where_positive(total, div(one, total), total)
+        store(factor, inverse, COMPUTE)
+        store(statistics + row * 2 * HEADS * SIZE, load(state, HEADS, COMPUTE), COMPUTE)
+        store(statistics + (row * 2 + 1) * HEADS * SIZE, inverse, COMPUTE)
         rescale(state, factor)
     for t in range(VALUE_TILES):
         place = out + (row * VALUE_ROW + t * VALUE_TILE) * STORED

@@ -1,4 +1,4 @@
-"""Softmax: α = exp(s - log-sum-exp of the row); with g = ∂L/∂α, ∂L/∂s = α (g - Σ α g of the row)."""
+"""Softmax: α = exp(s - largest of the row) / their sum; with g = ∂L/∂α, ∂L/∂s = α (g - Σ α g of the row)."""
 
 from graphattn.ops.cpu.kernels.common import inline
 from graphattn.ops.cpu.simd import exp, mul, sub
@@ -6,12 +6,13 @@ from graphattn.ops.cpu.simd import exp, mul, sub
 
 @inline
 def centre(score, product, first, second):
-    """Takes a row's two statistics (log-sum-exp and Σ α g) off its scores and products."""
+    """Takes two of a row's statistics, its largest score and Σ α g, off its scores and products."""
     return sub(score, first), sub(product, second)
 
 
 @inline
 def weight_of(score):
+    """Not yet divided by the row's sum, which forward finds only at the end."""
     return exp(score)
 
 

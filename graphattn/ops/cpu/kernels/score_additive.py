@@ -37,9 +37,26 @@ def sum_at(mine, t, node, edge, keys, key_stride, weight, attr):
 
 
 @inline
+def polynomial(x, c0, c1, c2, c3, c4):
+    """c0 x⁴ + c1 x³ + c2 x² + c3 x + c4."""
+    y = fma(splat(c0, KEY_TILE, COMPUTE), x, splat(c1, KEY_TILE, COMPUTE))
+    y = fma(fma(y, x, splat(c2, KEY_TILE, COMPUTE)), x, splat(c3, KEY_TILE, COMPUTE))
+    return fma(y, x, splat(c4, KEY_TILE, COMPUTE))
+
+
+@inline
 def tanh(z):
-    one = splat(1.0, KEY_TILE, COMPUTE)
-    return sub(one, div(splat(2.0, KEY_TILE, COMPUTE), add(one, exp(add(z, z)))))
+    """1 - 2 / (1 + e²ᶻ), which loses the digits of a small z; below 0.625 Cephes' approximation z + z³ R(z²)."""
+    one, square = splat(1.0, KEY_TILE, COMPUTE), mul(z, z)
+    large = sub(one, div(splat(2.0, KEY_TILE, COMPUTE), add(one, exp(add(z, z)))))
+    if COMPUTE == "float64":
+        above = polynomial(square, 0.0, 0.0, -9.64399179425052238628e-1, -9.92877231001918586564e1, -1.61468768441708447952e3)
+        below = polynomial(square, 0.0, 1.0, 1.12811678491632931402e2, 2.23548839060100448583e3, 4.84406305325125486048e3)
+        ratio = div(above, below)
+    else:
+        ratio = polynomial(square, -5.70498872745e-3, 2.06390887954e-2, -5.37397155531e-2, 1.33314422036e-1, -3.33332819422e-1)
+    small = fma(mul(z, square), ratio, z)
+    return where_positive(sub(splat(0.390625, KEY_TILE, COMPUTE), square), small, large)
 
 
 @inline
