@@ -53,20 +53,20 @@ def draw_row_sweep(ax: Axes, top: float) -> None:
     for below, line in lines:
         text(ax, 54, top - below, line)
     text(ax, 54, top - 22.4, "row done:", weight="bold")
-    text(ax, 61.2, top - 22.4, r"$o_i = S / \ell$,   $L_i = m + \log\,\ell$")
+    text(ax, 61.2, top - 22.4, r"$o_i = S / \ell$;   keep $m_i$, $1/\ell_i$")
     text(ax, 54, top - 25.6, r"backward: $\partial q_i$ and $\delta_i$ instead", colour="#555555")
 
 
 def draw_column_sweep(ax: Axes, top: float) -> None:
     title(ax, top, "Column sweep", "for each source j: backward, the gradients of its key and its value")
-    tables = {"Q": (QUERY, 22, 8), r"$\partial$O": (GRADIENT, 33, 8), r"$L, \delta$": (STATISTICS, 44, 3)}
+    tables = {"Q": (QUERY, 22, 8), r"$\partial$O": (GRADIENT, 33, 8), r"$m, \ell, \delta$": (STATISTICS, 44, 3)}
     draw_gathers(ax, top, "targets i\nof source j", [1, 4, 6, 9, 0, 3, 11, 13, 5, 12], tables)
     box(ax, 52.5, top - 27.6, 26.5, 24.6)
     strip(ax, 54, top - 6.6, KEY, "$k_j$")
     strip(ax, 66.4, top - 6.6, VALUE, "$v_j$")
     lines = (
         (10.0, r"1  scores   $s_{ij}$ as before,   $g_{ij} = \partial o_i \cdot v_j$"),
-        (13.2, r"2  weights   $\alpha_{ij} = e^{s_{ij} - L_i}$"),
+        (13.2, r"2  weights   $\alpha_{ij} = e^{s_{ij} - m_i} \,/\, \ell_i$"),
         (15.6, r"    slopes   $\partial s_{ij} = \alpha_{ij}\,(g_{ij} - \delta_i)$"),
         (18.8, r"3  sums   $\partial k_j$ += $\partial s_{ij} \cdot \nabla_{k_j} s_{ij}$"),
         (21.2, r"                $\partial v_j$ += $\alpha_{ij}\,\partial o_i$"),
@@ -151,7 +151,7 @@ def draw_pieces(ax: Axes, top: float) -> None:
         arrow(ax, (middle, low - 0.2), (middle, low - 2.6))
         text(ax, middle, low - 4.0, rf"$(m, \ell, S)_{number}$", ha="center", size=8)
     middle = (start + stop) / 2
-    text(ax, middle, low - 7.4, r"merged from left to right  →  $o_i$,  $L_i$", ha="center", size=8)
+    text(ax, middle, low - 7.4, r"merged from left to right  →  $o_i$,  $m_i$,  $1/\ell_i$", ha="center", size=8)
     ax.add_patch(
         FancyBboxPatch(
             (start - 1.5, low - 9.0),
