@@ -303,7 +303,8 @@ class TestForks:
     pytestmark = forks
 
     def test_two_processes_compile_the_same(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        children = [forked(lambda: compiles() == 1) for _ in range(2)]
+        # The slower one may find what the other has just kept.
+        children = [forked(lambda: compiles() <= 1) for _ in range(2)]
         assert [succeeded(child) for child in children] == [True, True]
         assert set(kept(folder)) == {".py", ".nbi", ".nbc"}
         assert compiles() == 0
