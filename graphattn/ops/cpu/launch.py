@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from graphattn.ops.cpu.form import STORAGE, Form
+from graphattn.ops.cpu.memory import empty
 from graphattn.ops.cpu.specialise import address
 from graphattn.ops.cpu.threads import float_bits, run
 
@@ -130,7 +131,7 @@ def empty_outputs(inputs: Inputs, query: Tensor, value: Tensor) -> tuple[Tensor,
     compute = compute_type(query.dtype)
     features = (nodes, heads, inputs.attr.shape[1]) if inputs.edge_value and inputs.attr is not None else (0,)
     return (
-        torch.empty((nodes, heads, value.shape[2]), dtype=query.dtype, device=query.device),
+        empty((nodes, heads, value.shape[2]), query.dtype, query.device),
         torch.empty((nodes, 2, heads) if inputs.normaliser == "softmax" else (0,), dtype=compute, device=query.device),
         torch.empty(features, dtype=compute, device=query.device),
     )
@@ -143,7 +144,7 @@ def empty_gradients(inputs: Inputs, needs: list[bool]) -> tuple[Tensor, Tensor, 
     def like(tensor: Tensor | None, wanted: bool = True) -> Tensor:
         if tensor is None or not wanted:
             return none
-        return torch.empty(tensor.shape, dtype=tensor.dtype, device=tensor.device)
+        return empty(tensor.shape, tensor.dtype, tensor.device)
 
     of_attr = (
         none if inputs.attr is None or not needs[5] else torch.zeros_like(inputs.attr, memory_format=torch.contiguous_format)
