@@ -12,7 +12,7 @@ from torch import Tensor
 from graphattn.errors import InputError
 from graphattn.ops.cpu import operator
 from graphattn.ops.cpu.form import padded_channels
-from graphattn.ops.linear import map_heads, map_rows
+from graphattn.ops.linear import PIECE, map_heads, map_rows
 from graphattn.ops.mask import AdjacencyMask, Mask
 from graphattn.ops.reference import EdgeFeatures
 from graphattn.ops.score import Additive, Dot, Score, Static
@@ -144,8 +144,14 @@ def _static_as_additive(
 
 
 def _head_products(rows: Tensor, vectors: Tensor) -> Tensor:
-    """p[n, k·H + h] = vectors[k, h] · rows[n, h] as one matrix product: [N, H, D] and [K, H, D] → [N, K·H, 1]."""
+    """p[n, k·H + h] = vectors[k, h] · rows[n, h]: [N, H, D] and [K, H, D] → [N, K·H, 1].
+
+    As one matrix product, but for few rows, whose sums take less time than the matrix.
+    """
     heads = rows.shape[1]
+    if not torch.compiler.is_compiling() and rows.shape[0] <= PIECE:
+        products = (rows.to(vectors.dtype).unsqueeze(1) * vectors).sum(-1)
+        return products.flatten(1).unsqueeze(-1).to(rows.dtype)
     own = torch.eye(heads, dtype=vectors.dtype, device=vectors.device)
     spread = (vectors.unsqueeze(1) * own.unsqueeze(-1)).flatten(2).flatten(0, 1)  # [K·H, H·D], zero off a head's own channels
     return map_rows(rows.flatten(1).to(vectors.dtype), spread.unsqueeze(1)).to(rows.dtype)
