@@ -192,13 +192,15 @@ def _run_dense(form: Form, function: str, inputs: Inputs, tables: tuple[int, ...
     padded = -(-int(graphs[0, 1]) // lanes) * lanes
     width = form.key_channels + 4 + (form.value_channels + 4 if backward else 0)
     room_of_thread = form.heads * width * padded * size
-    room = torch.empty(min(torch.get_num_threads(), graphs.shape[0]) * room_of_thread, dtype=torch.uint8)
+    threads = min(torch.get_num_threads(), graphs.shape[0])
+    room = torch.empty(threads * room_of_thread, dtype=torch.uint8)
     bias = None if inputs.bias is None else inputs.bias.contiguous()
     words = (
         *(0, 0, graphs.shape[0], graphs.data_ptr(), inputs.row_pointers.data_ptr(), *tables),
         *(_address(bias), float_bits(inputs.scale), *others, room.data_ptr(), room_of_thread),
     )
-    run(_dense_kernel(form, function), words, graphs.shape[0])
+    # No more threads than have room, even if their number is raised meanwhile.
+    run(_dense_kernel(form, function), words, threads)
 
 
 def _states(pieces: Tensor, length: int, dtype: torch.dtype) -> Tensor | None:

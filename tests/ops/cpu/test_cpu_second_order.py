@@ -99,17 +99,12 @@ def test_gradient_penalty_through_a_layer(score: str) -> None:
         assert (found - reference).abs().max() <= 1e-9 * size
 
 
-def right_or_refused(compute: Callable[[], Tensor]) -> None:
-    """By the kernels it is what it is by the plain version, or an error; never something else, such as zero."""
+def as_the_plain_version(compute: Callable[[], Tensor]) -> None:
     with backend("reference"):
         expected = compute()
     assert expected.abs().max() > 0.01
-    try:
-        with backend("auto"):
-            actual = compute()
-    except RuntimeError:  # among them NotImplementedError
-        return
-    assert_close(actual, expected)
+    with backend("auto"):
+        assert_close(compute(), expected)
 
 
 TENSORS = draw(MASK)
@@ -140,7 +135,7 @@ TRANSFORMS: dict[str, Callable[[], Tensor]] = {
 
 @pytest.mark.parametrize("compute", TRANSFORMS.values(), ids=TRANSFORMS)
 def test_function_transforms(compute: Callable[[], Tensor]) -> None:
-    right_or_refused(compute)
+    as_the_plain_version(compute)
 
 
 def test_forward_mode() -> None:
@@ -149,17 +144,16 @@ def test_forward_mode() -> None:
             found = forward_ad.unpack_dual(of_query(forward_ad.make_dual(QUERY, QUERY.cos()))).tangent
             return QUERY.new_zeros(()) if found is None else found
 
-    right_or_refused(tangent)
+    as_the_plain_version(tangent)
 
 
-@pytest.mark.parametrize("batched", [False, True])
-def test_jacobian_and_batched_gradients(batched: bool) -> None:
+def test_jacobian() -> None:
     def jacobian() -> Tensor:
-        found = torch.autograd.functional.jacobian(of_query, QUERY, vectorize=batched)
+        found = torch.autograd.functional.jacobian(of_query, QUERY)
         assert isinstance(found, Tensor)
         return found
 
-    right_or_refused(jacobian)
+    as_the_plain_version(jacobian)
 
 
 @pytest.mark.parametrize("power", [1, 2])
@@ -175,7 +169,7 @@ def test_three_times(power: int) -> None:
             found = (slope * wave).sum()
         return slope.detach()
 
-    right_or_refused(third)
+    as_the_plain_version(third)
 
 
 def test_batched_gradients_of_a_fused_call_are_refused_with_what_to_do() -> None:
