@@ -1,12 +1,14 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from graphattn.errors import InputError
+from graphattn.ops.layout import group_edges
 
 
 class SparseLinear(nn.Module):
@@ -46,10 +48,38 @@ class SparseLinear(nn.Module):
             return F.linear(x, self.weight.t(), self.bias)
         column, row = x.col_indices(), x.crow_indices()
         values = x.values().to(self.weight.dtype)
-        out = F.embedding_bag(column, self.weight, row, mode="sum", per_sample_weights=values, include_last_offset=True)
+        if self.weight.device.type == "cpu" and not values.requires_grad:
+            out: Tensor = _BagSum.apply(self.weight, column, row, values)
+        else:
+            out = _bag_sum(self.weight, column, row, values)
         out = out + self.bias
         device = out.device.type
         return out.to(torch.get_autocast_dtype(device)) if torch.is_autocast_enabled(device) else out
 
     def extra_repr(self) -> str:
         return f"{self.in_channels}, {self.out_channels}"
+
+
+def _bag_sum(weight: Tensor, column: Tensor, pointers: Tensor, values: Tensor) -> Tensor:
+    """The product of a sparse matrix and a dense one: Σ values[e] · weight[column[e]] over the entries e of each row."""
+    return F.embedding_bag(column, weight, pointers, mode="sum", per_sample_weights=values, include_last_offset=True)
+
+
+class _BagSum(torch.autograd.Function):
+    """`_bag_sum` whose gradient is the same sum over the transposed matrix, row by row of the weight.
+
+    On a CPU torch's own sorts the entries and adds them one by one, which takes as long as the dense product would.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, weight: Tensor, column: Tensor, pointers: Tensor, values: Tensor) -> Tensor:
+        ctx.num_columns = weight.shape[0]
+        ctx.save_for_backward(column, pointers, values)
+        return _bag_sum(weight, column, pointers, values)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None, None]:
+        column, pointers, values = ctx.saved_tensors
+        rows = torch.arange(gradient.shape[0]).repeat_interleave(pointers.diff(), output_size=column.shape[0])
+        entries = group_edges(column.long(), rows, ctx.num_columns, gradient.shape[0])
+        return _bag_sum(gradient, entries.neighbours, entries.pointers, values[entries.edges]), None, None, None

@@ -1,10 +1,14 @@
-"""Linear maps of edge features, cut by the data: the same bits for any number of threads."""
+"""Linear maps of rows, cut by the data: the same bits for any number of threads."""
 
 from __future__ import annotations
+
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+from graphattn.ops.cpu.memory import empty
 
 # The gradient of a map is a sum over all rows, which one matrix product would cut by the number of threads.
 PIECE = 256
@@ -12,12 +16,12 @@ PIECE = 256
 
 def map_rows(x: Tensor, weight: Tensor) -> Tensor:
     """y[n, h, d] = Σ_c weight[h, d, c] x[n, c]. Shapes [rows, C], [heads, D, C] → [rows, heads, D]."""
-    # A traced graph cannot count pieces; there the compiler decides how it sums.
-    if torch.compiler.is_compiling():
+    # A traced graph cannot count pieces; there the compiler decides how it sums. Transforms see through torch's own operators.
+    transformed = torch.compiler.is_compiling() or torch._C._are_functorch_transforms_active()
+    if transformed or torch.autograd.forward_ad._current_level >= 0:
         return torch.einsum("nc,hdc->nhd", x, weight)
-    pieces = F.pad(x, (0, 0, 0, -x.shape[0] % PIECE)).unflatten(0, (-1, PIECE))
-    mapped = torch.bmm(pieces, weight.flatten(0, 1).t().expand(pieces.shape[0], -1, -1))
-    return mapped.flatten(0, 1)[: x.shape[0]].unflatten(1, weight.shape[:2])
+    mapped: Tensor = _MapRows.apply(x, weight.flatten(0, 1))
+    return mapped.unflatten(1, weight.shape[:2])
 
 
 def map_heads(x: Tensor, weight: Tensor) -> Tensor:
@@ -27,3 +31,33 @@ def map_heads(x: Tensor, weight: Tensor) -> Tensor:
     pieces = F.pad(x, (0, 0, 0, 0, 0, -x.shape[0] % PIECE)).unflatten(0, (-1, PIECE)).transpose(1, 2)
     mapped = torch.matmul(pieces, weight.transpose(1, 2).expand(pieces.shape[0], -1, -1, -1))
     return mapped.transpose(1, 2).flatten(0, 1)[: x.shape[0]]
+
+
+class _MapRows(torch.autograd.Function):
+    """y = x · weightᵀ for [rows, C] and [K, C], without the copy of x that padding it to whole pieces would take."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor) -> Tensor:
+        ctx.save_for_backward(x, weight)
+        y = empty((x.shape[0], weight.shape[0]), x.dtype, x.device)
+        whole = x.shape[0] // PIECE * PIECE
+        if whole:
+            pieces = x[:whole].unflatten(0, (-1, PIECE))
+            columns = weight.t().expand(pieces.shape[0], -1, -1)
+            torch.bmm(pieces, columns, out=y[:whole].unflatten(0, (-1, PIECE)))
+        torch.mm(x[whole:], weight.t(), out=y[whole:])
+        return y
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor | None]:
+        x, weight = ctx.saved_tensors
+        of_x, of_weight = None, None
+        if ctx.needs_input_grad[0]:
+            of_x = _MapRows.apply(gradient, weight.t())
+        if ctx.needs_input_grad[1]:
+            whole = x.shape[0] // PIECE * PIECE
+            of_weight = gradient[whole:].t() @ x[whole:]
+            if whole:
+                of_pieces, pieces = (rows[:whole].unflatten(0, (-1, PIECE)) for rows in (gradient, x))
+                of_weight = of_weight + torch.bmm(of_pieces.transpose(1, 2), pieces).sum(0)
+        return of_x, of_weight

@@ -232,8 +232,9 @@ def backward(
         return gradients
     compute = compute_type(query.dtype)
     # Softmax writes all statistics of a target, the others the first alone.
-    make = torch.empty if form.normaliser == "softmax" else torch.zeros
-    statistics = make((query.shape[0], 3, form.heads), dtype=compute)
+    statistics = empty((query.shape[0], 3, form.heads), compute, query.device)
+    if form.normaliser != "softmax":
+        statistics.zero_()
     weight = extras[0]
     sums = None if weight is None else torch.empty((inputs.row_pieces.shape[0], *weight.shape), dtype=compute)
     length = form.heads * (form.key_channels + form.value_channels + form.edge_channels)

@@ -19,6 +19,7 @@ Rules that hold everywhere:
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -65,6 +66,16 @@ def _splat(b: Any, scalar: Any, length: int) -> Any:
 
 def _pointer(b: Any, address: Any, target: Any) -> Any:
     return b.inttoptr(address, target.as_pointer())
+
+
+def _maximum(b: Any, x: Any, y: Any) -> Any:
+    return b.select(b.fcmp_ordered(">", x, y), x, y)
+
+
+def _fence(b: Any, value: Any) -> Any:
+    """The same value, which LLVM must have computed as it is written before anything is made of it."""
+    name = f"llvm.arithmetic.fence.v{value.type.count}f{64 if isinstance(value.type.element, ir.DoubleType) else 32}"
+    return b.call(cgutils.get_or_insert_function(b.module, ir.FunctionType(value.type, [value.type]), name), [value])
 
 
 def _multiply_add(b: Any, x: Any, y: Any, z: Any) -> Any:
@@ -125,7 +136,7 @@ def prefetch(context: Any, address: Any) -> Any:
             b.module, ir.FunctionType(ir.VoidType(), [byte, _I32, _I32, _I32]), "llvm.prefetch.p0"
         )
         # To read (0), to keep in all levels of the cache (3), data (1).
-        b.call(function, [b.inttoptr(a[0], byte), _I32(0), _I32(3), _I32(1)])
+        b.call(function, [b.inttoptr(a[0], byte), _I32(0), _I32(2), _I32(1)])
         return ctx.get_dummy_value()
 
     return types.void(address), generate
@@ -254,7 +265,7 @@ def maximum(context: Any, x: Any, y: Any) -> Any:
     """The larger of two lanes; where y is NaN, y."""
 
     def generate(ctx: Any, b: Any, signature: Any, a: Any) -> Any:
-        return b.select(b.fcmp_ordered(">", a[0], a[1]), a[0], a[1])
+        return _maximum(b, a[0], a[1])
 
     return x(x, y), generate
 
@@ -272,37 +283,41 @@ def where_positive(context: Any, condition: Any, x: Any, y: Any) -> Any:
 # ---------------------------------------------------------------------------- between heads and channels
 
 
-@intrinsic(prefer_literal=True)
-def head_sum(context: Any, vector: Any, heads: Any) -> Any:
-    """<heads × channels> → <heads>: the sum over the channels of each head.
+def _add(b: Any, x: Any, y: Any) -> Any:
+    return b.fadd(x, y, flags=_CONTRACT)
 
-    Whole registers of one head are added as they are; below a register's width, even lanes are added to odd ones, log2
-    times.
-    """
-    count = heads.literal_value
-    result = Vector(count, vector.element)
-    register = 16 if vector.element == types.float32 else 8
 
-    def generate(ctx: Any, b: Any, signature: Any, a: Any) -> Any:
-        value, channels = a[0], vector.length // count
-        while channels > 1:
-            if channels % 2:
-                parts = [_shuffle(b, value, value, range(c, count * channels, channels)) for c in range(channels)]
-                value, channels = parts[0], 1
-                for part in parts[1:]:
-                    value = b.fadd(value, part, flags=_CONTRACT)
-            else:
-                half = channels // 2
-                if half % register == 0 or count == 1:
+def _by_head(join: Callable[[Any, Any, Any], Any]) -> Any:
+    @intrinsic(prefer_literal=True)
+    def operation(context: Any, vector: Any, heads: Any) -> Any:
+        count = heads.literal_value
+
+        def generate(ctx: Any, b: Any, signature: Any, a: Any) -> Any:
+            value, channels = a[0], vector.length // count
+            while channels > 1:
+                # LLVM would move the shuffles before the product that is summed, and make twice as many of them.
+                value = _fence(b, value)
+                if channels % 2:
+                    parts = [_shuffle(b, value, value, range(c, count * channels, channels)) for c in range(channels)]
+                    value, channels = parts[0], 1
+                    for part in parts[1:]:
+                        value = join(b, value, part)
+                else:
+                    half = channels // 2
                     first = [h * channels + c for h in range(count) for c in range(half)]
                     second = [lane + half for lane in first]
-                else:
-                    first, second = list(range(0, count * channels, 2)), list(range(1, count * channels, 2))
-                value = b.fadd(_shuffle(b, value, value, first), _shuffle(b, value, value, second), flags=_CONTRACT)
-                channels = half
-        return value
+                    value = join(b, _shuffle(b, value, value, first), _shuffle(b, value, value, second))
+                    channels = half
+            return value
 
-    return result(vector, heads), generate
+        return Vector(count, vector.element)(vector, heads), generate
+
+    return operation
+
+
+# <heads × channels> → <heads>: the sum over the channels of each head, or the largest of them. The second half of each head
+# is joined to the first, log2 times: whole registers where a head has several, quarters of two registers where it is shorter.
+head_sum, head_maximum = _by_head(_add), _by_head(_maximum)
 
 
 @intrinsic(prefer_literal=True)
@@ -327,34 +342,25 @@ def tile(context: Any, vector: Any, copies: Any) -> Any:
     return Vector(vector.length * count, vector.element)(vector, copies), generate
 
 
-@intrinsic(prefer_literal=True)
-def fold(context: Any, vector: Any, length: Any) -> Any:
-    """<copies × length> → <length>: the sum of the copies, the opposite of `tile`."""
-    count = length.literal_value
+def _fold(join: Callable[[Any, Any, Any], Any]) -> Any:
+    @intrinsic(prefer_literal=True)
+    def operation(context: Any, vector: Any, length: Any) -> Any:
+        count = length.literal_value
 
-    def generate(ctx: Any, b: Any, signature: Any, a: Any) -> Any:
-        parts = [_shuffle(b, a[0], a[0], range(k, k + count)) for k in range(0, vector.length, count)]
-        total = parts[0]
-        for part in parts[1:]:
-            total = b.fadd(total, part, flags=_CONTRACT)
-        return total
+        def generate(ctx: Any, b: Any, signature: Any, a: Any) -> Any:
+            parts = [_shuffle(b, a[0], a[0], range(k, k + count)) for k in range(0, vector.length, count)]
+            while len(parts) > 1:
+                pairs = [join(b, first, second) for first, second in zip(parts[::2], parts[1::2], strict=False)]
+                parts = pairs + parts[2 * len(pairs) :]
+            return parts[0]
 
-    return Vector(count, vector.element)(vector, length), generate
+        return Vector(count, vector.element)(vector, length), generate
+
+    return operation
 
 
-@intrinsic(prefer_literal=True)
-def largest(context: Any, vector: Any) -> Any:
-    """The largest lane, in every lane."""
-
-    def generate(ctx: Any, b: Any, signature: Any, a: Any) -> Any:
-        value = a[0]
-        while value.type.count > 1:
-            half = value.type.count // 2
-            first, second = (_shuffle(b, value, value, range(k, k + half)) for k in (0, half))
-            value = b.select(b.fcmp_ordered(">", first, second), first, second)
-        return _shuffle(b, value, value, [0] * vector.length)
-
-    return vector(vector), generate
+# <copies × length> → <length>: the sum of the copies, or the largest of them; the opposite of `tile`.
+fold, fold_maximum = _fold(_add), _fold(_maximum)
 
 
 @intrinsic(prefer_literal=True)
@@ -362,8 +368,8 @@ def keep_first(context: Any, vector: Any, count: Any, other: Any) -> Any:
     """The first `count` lanes, and the lanes of `other` after them."""
 
     def generate(ctx: Any, b: Any, signature: Any, a: Any) -> Any:
-        lanes = ir.Constant(ir.VectorType(_I64, vector.length), [_I64(k) for k in range(vector.length)])
-        return b.select(b.icmp_signed("<", lanes, _splat(b, a[1], vector.length)), a[0], a[2])
+        lanes = ir.Constant(ir.VectorType(_I32, vector.length), [_I32(k) for k in range(vector.length)])
+        return b.select(b.icmp_signed("<", lanes, _splat(b, b.trunc(a[1], _I32), vector.length)), a[0], a[2])
 
     return vector(vector, types.int64, vector), generate
 

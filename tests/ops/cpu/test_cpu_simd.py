@@ -111,19 +111,22 @@ def test_between_heads_and_channels(heads: int, channels: int, storage: str) -> 
     length, size = heads * channels, 4 if storage == "float32" else 8
 
     @njit(error_model="numpy")
-    def run(x: int, head_sums: int, channel_sums: int, spread: int, tiled: int) -> None:
+    def run(x: int, head_sums: int, head_tops: int, channel_sums: int, channel_tops: int, spread: int, tiled: int) -> None:
         whole = simd.load(x, length, storage)
         simd.store(head_sums, simd.head_sum(whole, heads), storage)
+        simd.store(head_tops, simd.head_maximum(whole, heads), storage)
         simd.store(channel_sums, simd.fold(whole, channels), storage)
+        simd.store(channel_tops, simd.fold_maximum(whole, channels), storage)
         simd.store(spread, simd.spread(simd.load(x, heads, storage), channels), storage)
         simd.store(tiled, simd.tile(simd.load(x, channels, storage), heads), storage)
 
     x = torch.randint(-99, 99, (heads, channels), generator=torch.Generator().manual_seed(0)).to(DTYPES[storage])
     flat = x.flatten()
-    found = [torch.empty(n, dtype=x.dtype) for n in (heads, channels, length, length)]
+    found = [torch.empty(n, dtype=x.dtype) for n in (heads, heads, channels, channels, length, length)]
     assert x.element_size() == size
     run(x.data_ptr(), *(tensor.data_ptr() for tensor in found))
-    expected = [x.sum(1), x.sum(0), flat[:heads].repeat_interleave(channels), flat[:channels].repeat(heads)]
+    by_head, by_channel = (x.sum(1), x.amax(1)), (x.sum(0), x.amax(0))
+    expected = [*by_head, *by_channel, flat[:heads].repeat_interleave(channels), flat[:channels].repeat(heads)]
     for actual, reference in zip(found, expected, strict=True):
         assert torch.equal(actual, reference)
 

@@ -35,6 +35,7 @@ from graphattn.ops.cpu.kernels.common import (
     edge_products,
     inline,
     node_at,
+    pad,
     source_of_row,
     value_products,
 )
@@ -163,11 +164,13 @@ def add_products(sums, weights, products, count, complete):
     Edge by edge it is exact where gradients nearly cancel, or where the output was rounded; divided by the sum of the
     weights, which rounding keeps from being one, it makes the slopes of a row sum to zero.
     """
-    running, total = load(sums, HEADS, COMPUTE), load(sums + HEADS * SIZE, HEADS, COMPUTE)
-    for k in range(count):
-        weight = load(weights + k * HEADS * SIZE, HEADS, COMPUTE)
-        running = fma(weight, load(products + k * HEADS * SIZE, HEADS, COMPUTE), running)
+    running, total = splat(0.0, FLAT, COMPUTE), splat(0.0, FLAT, COMPUTE)
+    for k in range(0, count * HEADS, FLAT):
+        weight = load(weights + k * SIZE, FLAT, COMPUTE)
+        running = fma(weight, load(products + k * SIZE, FLAT, COMPUTE), running)
         total = add(total, weight)
+    running = add(load(sums, HEADS, COMPUTE), fold(running, HEADS))
+    total = add(load(sums + HEADS * SIZE, HEADS, COMPUTE), fold(total, HEADS))
     if complete:
         # A row of nothing but -inf has no weights, and nothing to divide by.
         running = div(running, where_positive(total, total, splat(1.0, HEADS, COMPUTE)))
@@ -327,6 +330,8 @@ def backward(arguments):
                 value_products(products, begin, count, last, source, own_value, other_values, other_value_stride, statistics)
                 if EDGE_VALUE:
                     edge_products(products, begin, count, source, edges, step, attr, edge_value, edge_value_table)
+                pad(scores, count, -np.inf)
+                pad(products, count, 0.0)
                 if DROPOUT:
                     draw_dropout(factors, begin, count, edges, step, seed, threshold, dropout_factor, numbers, drawn)
                 weigh_block(scores, products, weights, factors, begin, count, source, row_of_statistics)

@@ -16,14 +16,15 @@ from graphattn.ops.cpu.simd import (
     div,
     exp,
     fma,
+    head_maximum,
     head_sum,
     keep_first,
-    largest,
     load,
     load_arguments,
     load_index,
     maximum,
     mul,
+    scratch,
     splat,
     spread,
     store,
@@ -40,6 +41,10 @@ LANES = 64 // SIZE
 KEY_ROW, VALUE_ROW = HEADS * KEY_CHANNELS, HEADS * VALUE_CHANNELS
 LOWEST = float(np.finfo(np.float64 if STORAGE == "float64" else np.float32).min)
 ROWS = 4  # queries at a time
+# Sums and maxima over the nodes are kept as vectors, and taken across their lanes for some heads at once.
+GROUP = max(n for n in range(1, 9) if HEADS % n == 0)
+LINES = GROUP * LANES
+TWO_LINES = 2 * LINES * SIZE
 
 
 @inline
@@ -54,11 +59,14 @@ def transpose_table(table, stride, nodes, width, target, padded):
 
 
 @inline
-def products(target, first, nodes, padded, rows, stride, transposed, channels, factor):
-    """target[row, head, node] = factor · (row · node) for four rows; a row after the last is the last again."""
+def products(target, first, nodes, padded, rows, stride, transposed, channels, factor, beyond):
+    """target[row, head, node] = factor · (row · node) for four rows; a row after the last is the last again.
+
+    What is `beyond` the last node is given, so that nothing later has to look where the nodes end.
+    """
     row_0, row_1 = rows + min(first, nodes - 1) * stride, rows + min(first + 1, nodes - 1) * stride
     row_2, row_3 = rows + min(first + 2, nodes - 1) * stride, rows + min(first + 3, nodes - 1) * stride
-    scale = splat(factor, LANES, STORAGE)
+    scale, outside = splat(factor, LANES, STORAGE), splat(beyond, LANES, STORAGE)
     for head in range(HEADS):
         for node in range(0, padded, LANES):
             zero = splat(0.0, LANES, STORAGE)
@@ -72,10 +80,15 @@ def products(target, first, nodes, padded, rows, stride, transposed, channels, f
                 sum_3 = fma(spread(load(row_3 + column, 1, STORAGE), LANES), other, sum_3)
             place = target + (head * padded + node) * SIZE
             step = HEADS * padded * SIZE
-            store(place, mul(sum_0, scale), STORAGE)
-            store(place + step, mul(sum_1, scale), STORAGE)
-            store(place + 2 * step, mul(sum_2, scale), STORAGE)
-            store(place + 3 * step, mul(sum_3, scale), STORAGE)
+            sum_0, sum_1, sum_2, sum_3 = mul(sum_0, scale), mul(sum_1, scale), mul(sum_2, scale), mul(sum_3, scale)
+            if node + LANES > nodes:
+                inside = nodes - node
+                sum_0, sum_1 = keep_first(sum_0, inside, outside), keep_first(sum_1, inside, outside)
+                sum_2, sum_3 = keep_first(sum_2, inside, outside), keep_first(sum_3, inside, outside)
+            store(place, sum_0, STORAGE)
+            store(place + step, sum_1, STORAGE)
+            store(place + 2 * step, sum_2, STORAGE)
+            store(place + 3 * step, sum_3, STORAGE)
 
 
 @inline
@@ -97,35 +110,42 @@ def store_pair_gradient(slopes, nodes, padded, gradient, pair):
 
 
 @inline
-def softmax(scores, nodes, padded, statistics):
-    """Scores of one row become weights; the largest score and the inverse of the sum are kept for each head."""
-    lowest, zero, one = splat(LOWEST, LANES, STORAGE), splat(0.0, LANES, STORAGE), splat(1.0, LANES, STORAGE)
-    for head in range(HEADS):
-        line = scores + head * padded * SIZE
-        top = lowest
-        for node in range(0, padded, LANES):
-            score = keep_first(load(line + node * SIZE, LANES, STORAGE), nodes - node, lowest)
-            top = maximum(top, score)
-        top = largest(top)
-        total = zero
-        for node in range(0, padded, LANES):
-            weight = keep_first(exp(sub(load(line + node * SIZE, LANES, STORAGE), top)), nodes - node, zero)
-            store(line + node * SIZE, weight, STORAGE)
-            total = add(total, weight)
-        total = spread(head_sum(total, 1), LANES)
+def softmax(scores, padded, statistics, lines):
+    """Scores of one row become exponentials; the largest score and the inverse of the sum are kept for each head."""
+    lowest, zero, one = splat(LOWEST, LANES, STORAGE), splat(0.0, LANES, STORAGE), splat(1.0, GROUP, STORAGE)
+    for group in range(0, HEADS, GROUP):
+        for k in range(GROUP):
+            line, top = scores + (group + k) * padded * SIZE, lowest
+            for node in range(0, padded, LANES):
+                top = maximum(top, load(line + node * SIZE, LANES, STORAGE))
+            store(lines + k * LANES * SIZE, top, STORAGE)
+        store(statistics + group * SIZE, head_maximum(load(lines, LINES, STORAGE), GROUP), STORAGE)
+        for k in range(GROUP):
+            line, total = scores + (group + k) * padded * SIZE, zero
+            top = spread(load(statistics + (group + k) * SIZE, 1, STORAGE), LANES)
+            for node in range(0, padded, LANES):
+                weight = exp(sub(load(line + node * SIZE, LANES, STORAGE), top))
+                store(line + node * SIZE, weight, STORAGE)
+                total = add(total, weight)
+            store(lines + k * LANES * SIZE, total, STORAGE)
+        total = head_sum(load(lines, LINES, STORAGE), GROUP)
         # A row of nothing but -inf has the total zero and gets zero; NaN stays NaN.
-        inverse = where_positive(total, div(one, total), total)
-        for node in range(0, padded, LANES):
-            store(line + node * SIZE, mul(load(line + node * SIZE, LANES, STORAGE), inverse), STORAGE)
-        store(statistics + head * SIZE, head_sum(keep_first(top, 1, zero), 1), STORAGE)
-        store(statistics + (HEADS + head) * SIZE, head_sum(keep_first(inverse, 1, zero), 1), STORAGE)
+        store(statistics + (HEADS + group) * SIZE, where_positive(total, div(one, total), total), STORAGE)
 
 
 @inline
-def weighted_sums(out, out_stride, first, nodes, padded, weights, table, stride, channels, length, factor):
+def factor_of(factor, factors, row, head, length):
+    """A factor for all, or the one of a row and head: the inverse of softmax's sum, among the statistics."""
+    if factors == 0:
+        return splat(factor, length, STORAGE)
+    return spread(load(factors + ((2 * row + 1) * HEADS + head) * SIZE, 1, STORAGE), length)
+
+
+@inline
+def weighted_sums(out, out_stride, first, nodes, padded, weights, table, stride, channels, length, factor, factors):
     """out[row, head] = factor · Σ_node weights[row, head, node] · table[node, head], for four rows."""
     step = HEADS * padded * SIZE
-    scale = splat(factor, length, STORAGE)
+    second, third, fourth = min(first + 1, nodes - 1), min(first + 2, nodes - 1), min(first + 3, nodes - 1)
     for head in range(HEADS):
         zero = splat(0.0, length, STORAGE)
         sum_0, sum_1, sum_2, sum_3 = zero, zero, zero, zero
@@ -137,11 +157,11 @@ def weighted_sums(out, out_stride, first, nodes, padded, weights, table, stride,
             sum_2 = fma(spread(load(place + 2 * step, 1, STORAGE), length), row, sum_2)
             sum_3 = fma(spread(load(place + 3 * step, 1, STORAGE), length), row, sum_3)
         # From the last row to the first: one that stands for a row after the last is written over by it.
-        column = head * channels * SIZE
-        store(out + min(first + 3, nodes - 1) * out_stride + column, mul(sum_3, scale), STORAGE)
-        store(out + min(first + 2, nodes - 1) * out_stride + column, mul(sum_2, scale), STORAGE)
-        store(out + min(first + 1, nodes - 1) * out_stride + column, mul(sum_1, scale), STORAGE)
-        store(out + first * out_stride + column, mul(sum_0, scale), STORAGE)
+        column = out + head * channels * SIZE
+        store(column + fourth * out_stride, mul(sum_3, factor_of(factor, factors, fourth, head, length)), STORAGE)
+        store(column + third * out_stride, mul(sum_2, factor_of(factor, factors, third, head, length)), STORAGE)
+        store(column + second * out_stride, mul(sum_1, factor_of(factor, factors, second, head, length)), STORAGE)
+        store(column + first * out_stride, mul(sum_0, factor_of(factor, factors, first, head, length)), STORAGE)
 
 
 @inline
@@ -169,28 +189,32 @@ def add_outer(out, out_stride, first, nodes, padded, weights, rows, stride, chan
 
 
 @inline
-def slopes_of(scores, gradients, nodes, padded, statistics):
+def slopes_of(scores, gradients, padded, statistics, lines):
     """Of one row: scores become weights, gradients of weights become those of scores."""
-    zero = splat(0.0, LANES, STORAGE)
-    for head in range(HEADS):
-        line = head * padded * SIZE
-        top = spread(load(statistics + head * SIZE, 1, STORAGE), LANES)
-        inverse = spread(load(statistics + (HEADS + head) * SIZE, 1, STORAGE), LANES)
-        total, product = zero, zero
-        for node in range(0, padded, LANES):
-            place = line + node * SIZE
-            weight = mul(exp(sub(load(scores + place, LANES, STORAGE), top)), inverse)
-            weight = keep_first(weight, nodes - node, zero)
-            store(scores + place, weight, STORAGE)
-            total = add(total, weight)
-            gradient = keep_first(load(gradients + place, LANES, STORAGE), nodes - node, zero)
-            product = fma(weight, gradient, product)
-        total, product = spread(head_sum(total, 1), LANES), spread(head_sum(product, 1), LANES)
-        mean = div(product, where_positive(total, total, splat(1.0, LANES, STORAGE)))
-        for node in range(0, padded, LANES):
-            place = line + node * SIZE
-            gradient = keep_first(load(gradients + place, LANES, STORAGE), nodes - node, mean)
-            store(gradients + place, mul(load(scores + place, LANES, STORAGE), sub(gradient, mean)), STORAGE)
+    zero, more = splat(0.0, LANES, STORAGE), lines + LINES * SIZE
+    for group in range(0, HEADS, GROUP):
+        for k in range(GROUP):
+            head = group + k
+            line, total, product = head * padded * SIZE, zero, zero
+            top = spread(load(statistics + head * SIZE, 1, STORAGE), LANES)
+            inverse = spread(load(statistics + (HEADS + head) * SIZE, 1, STORAGE), LANES)
+            for node in range(0, padded, LANES):
+                place = line + node * SIZE
+                weight = mul(exp(sub(load(scores + place, LANES, STORAGE), top)), inverse)
+                store(scores + place, weight, STORAGE)
+                total = add(total, weight)
+                product = fma(weight, load(gradients + place, LANES, STORAGE), product)
+            store(lines + k * LANES * SIZE, total, STORAGE)
+            store(more + k * LANES * SIZE, product, STORAGE)
+        total = head_sum(load(lines, LINES, STORAGE), GROUP)
+        mean = div(head_sum(load(more, LINES, STORAGE), GROUP), where_positive(total, total, splat(1.0, GROUP, STORAGE)))
+        store(lines, mean, STORAGE)
+        for k in range(GROUP):
+            line, mean_of_head = (group + k) * padded * SIZE, spread(load(lines + k * SIZE, 1, STORAGE), LANES)
+            for node in range(0, padded, LANES):
+                place = line + node * SIZE
+                gradient = sub(load(gradients + place, LANES, STORAGE), mean_of_head)
+                store(gradients + place, mul(load(scores + place, LANES, STORAGE), gradient), STORAGE)
 
 
 def blocks_forward(arguments):
@@ -201,6 +225,7 @@ def blocks_forward(arguments):
     # fmt: on
     scale = as_float(scale_bits)
     keys_t = room + take_next(arguments + 8) * room_of_thread  # the second word counts threads
+    lines = scratch(TWO_LINES)
     while True:
         graph = take_next(arguments)
         if graph >= num_graphs:
@@ -211,18 +236,19 @@ def blocks_forward(arguments):
         transpose_table(keys + start * key_stride, key_stride, nodes, KEY_ROW, keys_t, padded)
         own, theirs = queries + start * query_stride, values + start * value_stride
         for first in range(0, nodes, ROWS):
-            products(scores, first, nodes, padded, own, query_stride, keys_t, KEY_CHANNELS, scale)
+            products(scores, first, nodes, padded, own, query_stride, keys_t, KEY_CHANNELS, scale, -np.inf)
             for k in range(ROWS):
                 row = min(first + k, nodes - 1)
                 line = scores + k * HEADS * padded * SIZE
                 if bias != 0:
                     pair = load_index(pointers + (start + row) * 8, 64)
                     add_pair_bias(line, nodes, padded, bias, pair)
-                softmax(line, nodes, padded, statistics + (start + row) * 2 * HEADS * SIZE)
+                softmax(line, padded, statistics + (start + row) * 2 * HEADS * SIZE, lines)
             block = out + start * VALUE_ROW * SIZE
             weighted_sums(
-                block, VALUE_ROW * SIZE, first, nodes, padded, scores, theirs, value_stride, VALUE_CHANNELS, VALUE_CHANNELS, 1.0
-            )
+                block, VALUE_ROW * SIZE, first, nodes, padded, scores, theirs, value_stride, VALUE_CHANNELS, VALUE_CHANNELS,
+                1.0, statistics + start * 2 * HEADS * SIZE,
+            )  # fmt: skip
 
 
 def blocks_backward(arguments):
@@ -234,6 +260,7 @@ def blocks_backward(arguments):
     # fmt: on
     scale = as_float(scale_bits)
     keys_t = room + take_next(arguments + 8) * room_of_thread  # the second word counts threads
+    lines = scratch(TWO_LINES)
     while True:
         graph = take_next(arguments)
         if graph >= num_graphs:
@@ -254,20 +281,20 @@ def blocks_backward(arguments):
                 store(of_key + node * of_key_stride + head * KEY_CHANNELS * SIZE, zero_key, STORAGE)
                 store(of_value + node * of_value_stride + head * VALUE_CHANNELS * SIZE, zero_value, STORAGE)
         for first in range(0, nodes, ROWS):
-            products(scores, first, nodes, padded, own, query_stride, keys_t, KEY_CHANNELS, scale)
-            products(slopes, first, nodes, padded, outer, VALUE_ROW * SIZE, values_t, VALUE_CHANNELS, 1.0)
+            products(scores, first, nodes, padded, own, query_stride, keys_t, KEY_CHANNELS, scale, -np.inf)
+            products(slopes, first, nodes, padded, outer, VALUE_ROW * SIZE, values_t, VALUE_CHANNELS, 1.0, 0.0)
             for k in range(ROWS):
                 row = min(first + k, nodes - 1)
                 line = k * HEADS * padded * SIZE
                 pair = load_index(pointers + (start + row) * 8, 64)
                 if bias != 0:
                     add_pair_bias(scores + line, nodes, padded, bias, pair)
-                slopes_of(scores + line, slopes + line, nodes, padded, statistics + (start + row) * 2 * HEADS * SIZE)
+                slopes_of(scores + line, slopes + line, padded, statistics + (start + row) * 2 * HEADS * SIZE, lines)
                 if bias_gradient != 0:
                     store_pair_gradient(slopes + line, nodes, padded, bias_gradient, pair)
             weighted_sums(
                 of_queries + start * of_query_stride, of_query_stride, first, nodes, padded, slopes, key, key_stride,
-                KEY_CHANNELS, KEY_CHANNELS, scale,
+                KEY_CHANNELS, KEY_CHANNELS, scale, 0,
             )  # fmt: skip
             add_outer(of_key, of_key_stride, first, nodes, padded, slopes, own, query_stride, KEY_CHANNELS, KEY_CHANNELS, scale)
             add_outer(

@@ -52,12 +52,14 @@ EDGE_TILE_HEADS = EDGE_TILE // EDGE_CHANNELS
 # The edges of a row are taken in blocks: all scores, then all weights, then all sums. A block's scores of all heads stay in
 # the first-level cache, and so do the gathered rows that backward reads twice.
 BLOCK = max(8, min(64, 16384 // ((KEY_ROW + VALUE_ROW) * STORED) // 8 * 8))
-# Elementwise work runs over a block's [edges, heads] as one flat array, in vectors of whole edges.
-FLAT_EDGES = max(1, 64 // SIZE // HEADS)
+# Elementwise work runs over a block's [edges, heads] as one flat array, in vectors of whole edges: a few registers at once,
+# since one alone would wait for its own results. The last vector may run over the block's end.
+REGISTER_EDGES = max(1, 64 // SIZE // HEADS)
+FLAT_EDGES = REGISTER_EDGES * max(1, min(4, 8 // REGISTER_EDGES))
 FLAT = FLAT_EDGES * HEADS
-SCORES = (BLOCK + 16) * HEADS * SIZE  # with room for the last vector to run over
+SCORES = (BLOCK + 16) * HEADS * SIZE
 # How many edges ahead a row is asked for: far enough for memory to answer, near enough to find it in the cache still.
-AHEAD = 8
+AHEAD = 24
 KEY_LINES, VALUE_LINES = (KEY_ROW * STORED + 63) // 64, 0 if SHARED and not COLUMNS else (VALUE_ROW * STORED + 63) // 64
 STATISTICS_LINES = (3 * HEADS * SIZE + 63) // 64
 
@@ -158,6 +160,16 @@ def clear(address, length):
     """Writes `length` zeros in whole rows of heads."""
     for k in range(0, length, HEADS):
         store(address + k * SIZE, splat(0.0, HEADS, COMPUTE), COMPUTE)
+
+
+@inline
+def pad(target, count, value):
+    """Fills what the last flat vector of a block reads beyond its edges.
+
+    Chance numbers there would count in sums, and where they were subnormal, each operation on them would take a hundred
+    times as long.
+    """
+    store(target + count * HEADS * SIZE, splat(value, FLAT, COMPUTE), COMPUTE)
 
 
 @inline

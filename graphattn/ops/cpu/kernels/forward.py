@@ -34,6 +34,7 @@ from graphattn.ops.cpu.kernels.common import (
     edge_products,
     inline,
     node_at,
+    pad,
     source_of_row,
 )
 from graphattn.ops.cpu.kernels.constants import (
@@ -60,6 +61,8 @@ from graphattn.ops.cpu.simd import (
     div,
     exp,
     fma,
+    fold,
+    fold_maximum,
     load,
     load_arguments,
     load_index,
@@ -105,21 +108,21 @@ def rescale(state, factor):
 @inline
 def softmax_block(scores, count, state, factor, fresh):
     """Scores become exponentials, with the largest score so far taken off; older sums are rescaled to it."""
+    highest = splat(LOWEST, FLAT, COMPUTE)
+    for k in range(0, count * HEADS, FLAT):
+        highest = maximum(highest, load(scores + k * SIZE, FLAT, COMPUTE))
     before = load(state, HEADS, COMPUTE)
-    largest = before
-    for k in range(count):
-        largest = maximum(largest, load(scores + k * HEADS * SIZE, HEADS, COMPUTE))
+    largest = maximum(before, fold_maximum(highest, HEADS))
     store(state, largest, COMPUTE)
     if not fresh:
         store(factor, exp(sub(before, largest)), COMPUTE)
         rescale(state, factor)
-    flat = tile(largest, FLAT_EDGES)
+    flat, total = tile(largest, FLAT_EDGES), splat(0.0, FLAT, COMPUTE)
     for k in range(0, count * HEADS, FLAT):
-        store(scores + k * SIZE, exp(sub(load(scores + k * SIZE, FLAT, COMPUTE), flat)), COMPUTE)
-    total = load(state + TOTAL, HEADS, COMPUTE)
-    for k in range(count):
-        total = add(total, load(scores + k * HEADS * SIZE, HEADS, COMPUTE))
-    store(state + TOTAL, total, COMPUTE)
+        weight = exp(sub(load(scores + k * SIZE, FLAT, COMPUTE), flat))
+        total = add(total, weight)
+        store(scores + k * SIZE, weight, COMPUTE)
+    store(state + TOTAL, add(load(state + TOTAL, HEADS, COMPUTE), fold(total, HEADS)), COMPUTE)
 
 
 @inline
@@ -219,6 +222,7 @@ def forward(arguments):
                     edge_products(scores, begin, count, source, edges, step, attr, edge_keys + row * EDGE_ROW * SIZE, 0)
                 if bias != 0:
                     add_bias(scores, begin, count, edges, step, bias)
+                pad(scores, count, -np.inf)
                 if NORMALISER == "softmax":
                     softmax_block(scores, count, state, factor, begin == start)
                 elif NORMALISER == "sigmoid":
