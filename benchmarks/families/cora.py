@@ -71,7 +71,7 @@ def _ours(sparse: bool) -> Build:
 def _sparse_linear(weight: Tensor) -> SparseLinear:
     """The map as a layer for sparse inputs, which holds it transposed and always has a bias: zero here, and never trained."""
     linear = SparseLinear(weight.shape[1], weight.shape[0])
-    linear.weight = parameter(weight.t())
+    linear.weight = parameter(weight.t().contiguous())
     linear.bias = nn.Parameter(weight.new_zeros(weight.shape[0]), requires_grad=False)
     return linear
 

@@ -39,7 +39,8 @@ def parameter(tensor: Tensor) -> nn.Parameter:
 def attend(query: Tensor, key: Tensor, edges: Tensor | AdjacencyMask, heads: int, score: Score) -> Tensor:
     """Attention with keys for values: [nodes, width] → [nodes, width]."""
     mask = edges if isinstance(edges, AdjacencyMask) else AdjacencyMask.from_edge_index(edges, key.shape[0])
-    q, k = (rows.unflatten(1, (heads, -1)) for rows in (query, key))
+    q = query.unflatten(1, (heads, -1))
+    k = q if key is query else key.unflatten(1, (heads, -1))
     out = attention(q, k, k, mask, score=score)
     assert isinstance(out, Tensor)
     return out.flatten(1)

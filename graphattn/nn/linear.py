@@ -82,4 +82,4 @@ class _BagSum(torch.autograd.Function):
         column, pointers, values = ctx.saved_tensors
         rows = torch.arange(gradient.shape[0]).repeat_interleave(pointers.diff(), output_size=column.shape[0])
         entries = group_edges(column.long(), rows, ctx.num_columns, gradient.shape[0])
-        return _bag_sum(gradient, entries.neighbours, entries.pointers, values[entries.edges]), None, None, None
+        return _bag_sum(gradient.contiguous(), entries.neighbours, entries.pointers, values[entries.edges]), None, None, None

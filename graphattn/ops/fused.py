@@ -133,9 +133,9 @@ def _static_as_additive(
         query, key, value = query.unbind(1)
     value = key if value is None else value
     if query is key:
-        query, key = _head_products(query, score.weight).split(query.shape[1], dim=1)
+        query, key = _head_products(query, score.weight)
     else:
-        query, key = _head_products(query, score.weight[:1]), _head_products(key, score.weight[1:])
+        (query,), (key,) = _head_products(query, score.weight[:1]), _head_products(key, score.weight[1:])
     if edge_attr is not None and edge_attr.key_weight is not None:
         key_weight = torch.einsum("hd,hdc->hc", score.weight[1], edge_attr.key_weight).unsqueeze(1)
         edge_attr = edge_attr._replace(key_weight=key_weight)
@@ -143,18 +143,18 @@ def _static_as_additive(
     return query, key, value, Additive(one, "leaky_relu", score.negative_slope), edge_attr
 
 
-def _head_products(rows: Tensor, vectors: Tensor) -> Tensor:
-    """p[n, k·H + h] = vectors[k, h] · rows[n, h]: [N, H, D] and [K, H, D] → [N, K·H, 1].
+def _head_products(rows: Tensor, vectors: Tensor) -> tuple[Tensor, ...]:
+    """p[k][n, h] = vectors[k, h] · rows[n, h]: [N, H, D] and [K, H, D] → K times [N, H, 1].
 
     As one matrix product, but for few rows, whose sums take less time than the matrix.
     """
     heads = rows.shape[1]
     if not torch.compiler.is_compiling() and rows.shape[0] <= PIECE:
-        products = (rows.to(vectors.dtype).unsqueeze(1) * vectors).sum(-1)
-        return products.flatten(1).unsqueeze(-1).to(rows.dtype)
+        products = (rows.to(vectors.dtype).unsqueeze(1) * vectors).sum(-1, keepdim=True)
+        return products.to(rows.dtype).unbind(1)
     own = torch.eye(heads, dtype=vectors.dtype, device=vectors.device)
-    spread = (vectors.unsqueeze(1) * own.unsqueeze(-1)).flatten(2).flatten(0, 1)  # [K·H, H·D], zero off a head's own channels
-    return map_rows(rows.flatten(1).to(vectors.dtype), spread.unsqueeze(1)).to(rows.dtype)
+    spread = (vectors.unsqueeze(1) * own.unsqueeze(-1)).flatten(2)  # [K, H, H·D], zero off a head's own channels
+    return map_rows(rows.flatten(1).to(vectors.dtype), spread).to(rows.dtype).unsqueeze(-1).unbind(1)
 
 
 def _widen(rows: Tensor) -> Tensor:

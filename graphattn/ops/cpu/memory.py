@@ -21,7 +21,7 @@ def empty(shape: tuple[int, ...] | torch.Size, dtype: torch.dtype, device: torch
     tensor = torch.empty(shape, dtype=dtype, device=device)
     if device.type == "cpu" and type(tensor) is torch.Tensor and not torch.compiler.is_compiling():
         size = tensor.numel() * tensor.element_size()
-        if size >= 2 * _HUGE and (advise := _madvise()) is not None:
+        if size >= _HUGE and (advise := _madvise()) is not None:
             first = -(-tensor.data_ptr() // _HUGE) * _HUGE
             advise(first, (tensor.data_ptr() + size - first) // _HUGE * _HUGE, _ADVICE)
     return tensor
