@@ -48,7 +48,8 @@ class SparseLinear(nn.Module):
             return F.linear(x, self.weight.t(), self.bias)
         column, row = x.col_indices(), x.crow_indices()
         values = x.values().to(self.weight.dtype)
-        if self.weight.device.type == "cpu" and not values.requires_grad:
+        forward_mode = torch.autograd.forward_ad._current_level >= 0
+        if self.weight.device.type == "cpu" and not (values.requires_grad or forward_mode):
             out: Tensor = _BagSum.apply(self.weight, column, row, values)
         else:
             out = _bag_sum(self.weight, column, row, values)

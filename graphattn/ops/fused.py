@@ -133,9 +133,9 @@ def _static_as_additive(
         query, key, value = query.unbind(1)
     value = key if value is None else value
     if query is key:
-        query, key = _head_products(query, score.weight)
+        query, key = head_products(query, score.weight)
     else:
-        (query,), (key,) = _head_products(query, score.weight[:1]), _head_products(key, score.weight[1:])
+        (query,), (key,) = head_products(query, score.weight[:1]), head_products(key, score.weight[1:])
     if edge_attr is not None and edge_attr.key_weight is not None:
         key_weight = torch.einsum("hd,hdc->hc", score.weight[1], edge_attr.key_weight).unsqueeze(1)
         edge_attr = edge_attr._replace(key_weight=key_weight)
@@ -143,7 +143,7 @@ def _static_as_additive(
     return query, key, value, Additive(one, "leaky_relu", score.negative_slope), edge_attr
 
 
-def _head_products(rows: Tensor, vectors: Tensor) -> tuple[Tensor, ...]:
+def head_products(rows: Tensor, vectors: Tensor) -> tuple[Tensor, ...]:
     """p[k][n, h] = vectors[k, h] · rows[n, h]: [N, H, D] and [K, H, D] → K times [N, H, 1].
 
     As one matrix product, but for few rows, whose sums take less time than the matrix.

@@ -261,5 +261,6 @@ def backward(
     columns = (inputs.column_pointers, inputs.column_neighbours, inputs.column_edges)
     sweep(True, inputs.column_pieces, columns, (*of_sources, *of_targets))
     if sums is not None:
-        of_weight = sums[0] if sums.shape[0] else of_weight.zero_()
+        # A copy: a view of the first would keep the sums of all pieces alive.
+        of_weight = sums[0].clone() if sums.shape[0] else of_weight.zero_()
     return (*gradients[:3], of_weight, *gradients[4:])

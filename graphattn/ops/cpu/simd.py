@@ -135,7 +135,7 @@ def prefetch(context: Any, address: Any) -> Any:
         function = cgutils.get_or_insert_function(
             b.module, ir.FunctionType(ir.VoidType(), [byte, _I32, _I32, _I32]), "llvm.prefetch.p0"
         )
-        # To read (0), to keep in all levels of the cache (3), data (1).
+        # To read (0), into the second-level cache (2), data (1).
         b.call(function, [b.inttoptr(a[0], byte), _I32(0), _I32(2), _I32(1)])
         return ctx.get_dummy_value()
 

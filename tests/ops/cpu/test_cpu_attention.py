@@ -218,3 +218,20 @@ def test_nothing_of_the_edges_size_is_made(score: str) -> None:
     table = nodes * heads * channels * 4
     # A few bytes more go to views and to alignment.
     assert table <= max(event.self_cpu_memory_usage for event in profiled.events()) < 1.01 * table < edges * heads * 4
+
+
+@pytest.mark.parametrize("heads", [3, 5])
+def test_dropout_where_blocks_end_inside_a_vector(heads: int) -> None:
+    """What earlier calls left on the stack, here NaN, must not enter the sums of a row."""
+    for degree in (16, 31, 64):
+        source = torch.arange(degree).repeat(2)
+        mask = AdjacencyMask(source, torch.arange(2).repeat_interleave(degree), degree, 2)
+        for dirty in (True, False):
+            tensors = [torch.randn(rows, heads, 4, requires_grad=True) for rows in (2, degree, degree)]
+            query, key, value = ((rows * NAN if dirty else rows) for rows in tensors)
+            with backend("cpu"):
+                out = attention(query, key, value, mask, dropout=0.3, seed=1)
+            assert isinstance(out, torch.Tensor)
+            gradients = torch.autograd.grad(out, tensors, torch.ones_like(out))
+        for gradient in gradients:
+            assert gradient.isfinite().all()

@@ -189,3 +189,4 @@ def draw_dropout(factors, begin, count, edges, step, seed, threshold, factor, nu
             for lane in range(DROPOUT_LANES):
                 place = factors + ((k + lane) * HEADS + HEADS // 4 * 4) * SIZE
                 store(place, load(drawn + lane * REST * SIZE, REST, COMPUTE), COMPUTE)
+    pad(factors, count, 0.0)
