@@ -10,6 +10,12 @@ from benchmarks.families import (
     CORA,
     CORA_OWN,
     CORA_SPARSE,
+    DROPIN_GAT,
+    DROPIN_GAT_CORA,
+    DROPIN_GAT_PUBMED,
+    DROPIN_GATV2,
+    DROPIN_GPS,
+    DROPIN_TRANSFORMER,
     FULL,
     LAYER_DOT,
     LAYER_GAT,
@@ -139,9 +145,20 @@ def _other_cases() -> Iterator[Case]:
         yield Case("large", f"large-{score}", family, "large", 8, 8, ("step",), bars=most, memory=True, isolated=True)
 
 
-CASES: dict[str, Case] = {
-    case.name: case for cases in (_op_cases(), _layer_cases(), _molecule_cases(), _other_cases()) for case in cases
-}
+def _dropin_cases() -> Iterator[Case]:
+    never_slower = tuple(Bar(f"{mode} pyg/ours", 1) for mode in ("forward", "step"))
+    for graph, family in {"cora": DROPIN_GAT_CORA, "pubmed": DROPIN_GAT_PUBMED}.items():
+        yield Case("dropin", f"dropin-gat-{graph}", family, graph, 8, 8, bars=never_slower, memory=True)
+    bars = (Bar("step pyg/ours", 3), Bar("memory pyg/ours", 4))
+    for layer, family in {"gat": DROPIN_GAT, "gatv2": DROPIN_GATV2, "transformer": DROPIN_TRANSFORMER}.items():
+        yield Case("dropin", f"dropin-{layer}-power-law", family, "power-law-100k", 8, 8, bars=bars, memory=True)
+    for graph, least in {"molecules-even": 1, "molecules-one-large": 8}.items():
+        name, bars = f"dropin-gps-{graph}", (Bar("step pyg/ours", least),)
+        yield Case("dropin", name, DROPIN_GPS, graph, 4, 16, bars=bars, memory=True)
+
+
+_MAKERS = (_op_cases, _layer_cases, _molecule_cases, _other_cases, _dropin_cases)
+CASES: dict[str, Case] = {case.name: case for cases in _MAKERS for case in cases()}
 
 
 def select(patterns: Sequence[str]) -> list[Case]:

@@ -1,4 +1,4 @@
-"""Graphs to run on, drawn from a seed: nothing is downloaded."""
+"""Graphs to run on, drawn from a seed, or networks whose files are on this machine: nothing is downloaded."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch_geometric import EdgeIndex
 
+from graphattn.data import load_network_dataset, local_folder
 from graphattn.ops import AdjacencyMask, BlockDiagonalMask
 
 
@@ -21,11 +22,15 @@ class Graph:
         edge_index: [2, edges], sources in row 0; sorted by source, as `torch_geometric.utils.coalesce` leaves it.
         num_nodes: number of nodes.
         batch: graph number of each node, sorted, [nodes].
+        origin: "drawn", or "catalogue" for a network of our catalogue of data sets.
+        edge_order: where each edge stood before the edges were sorted anew, [edges]; None: they were not.
     """
 
     edge_index: Tensor
     num_nodes: int
     batch: Tensor
+    origin: str = "drawn"
+    edge_order: Tensor | None = None
 
     @property
     def num_edges(self) -> int:
@@ -40,7 +45,8 @@ class Graph:
     def with_cached_index(self) -> Graph:
         """The same graph with a torch_geometric `EdgeIndex`: sorted by target, row pointers of both directions computed."""
         index = EdgeIndex(self.edge_index, sparse_size=(self.num_nodes, self.num_nodes))
-        return replace(self, edge_index=index.sort_by("col").values.fill_cache_())
+        by_target, order = index.sort_by("col")
+        return replace(self, edge_index=by_target.fill_cache_(), edge_order=order)
 
 
 def random_graph(num_nodes: int, num_edges: int) -> Graph:
@@ -95,6 +101,15 @@ def undirected_graph(num_nodes: int, num_edges: int) -> Graph:
     return replace(triangle, edge_index=_coalesce(both, num_nodes))
 
 
+def catalogue_graph(name: str, otherwise: Callable[[], Graph]) -> Graph:
+    """The edges of a network of the catalogue where its files are on this machine, a graph drawn in its place elsewhere."""
+    if local_folder(name) is None:
+        return otherwise()
+    data = load_network_dataset(name).data
+    edges, batch = _coalesce(data.edge_index, data.num_nodes), torch.zeros(data.num_nodes, dtype=torch.int64)
+    return Graph(edges, data.num_nodes, batch, origin="catalogue")
+
+
 def _molecule(num_atoms: int, generator: torch.Generator) -> Tensor:
     """Every atom is bound to one of the three before it, and some to the sixth before it, which closes a ring."""
     atom = torch.arange(1, num_atoms)
@@ -138,6 +153,17 @@ GRAPHS: dict[str, Recipe] = {
     "power-law": Recipe(partial(power_law_graph, 40_000, 600_000), partial(power_law_graph, 1_000, 10_000)),
     "molecules": Recipe(partial(molecules, ((128, 10, 40),)), partial(molecules, ((16, 10, 40),))),
     "skewed": Recipe(partial(molecules, ((490, 10, 40), (10, 100, 220))), partial(molecules, ((24, 10, 40), (1, 100, 220)))),
+    "molecules-even": Recipe(partial(molecules, ((128, 25, 25),)), partial(molecules, ((16, 25, 25),))),
+    "molecules-one-large": Recipe(
+        partial(molecules, ((127, 20, 20), (1, 400, 400))), partial(molecules, ((15, 20, 20), (1, 99, 99)))
+    ),
+    "power-law-100k": Recipe(partial(power_law_graph, 100_000, 1_000_000), partial(power_law_graph, 1_000, 10_000)),
+    "cora": Recipe(
+        partial(catalogue_graph, "cora", partial(undirected_graph, 2_708, 10_556)), partial(undirected_graph, 300, 1_200)
+    ),
+    "pubmed": Recipe(
+        partial(catalogue_graph, "pubmed", partial(undirected_graph, 19_717, 88_648)), partial(undirected_graph, 300, 1_200)
+    ),
     "cora-sized": Recipe(partial(undirected_graph, 2_708, 10_556), partial(undirected_graph, 300, 1_200)),
     "tiny": Recipe(partial(molecules, ((1, 25, 25),)), partial(molecules, ((1, 25, 25),))),
     "large": Recipe(partial(random_graph, 1_000_000, 10_000_000), partial(random_graph, 1_000, 10_000)),

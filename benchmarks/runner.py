@@ -66,7 +66,7 @@ def run_case(case: Case, options: Options) -> Record:
     return {
         "case": case.name,
         "compares": case.family.note,
-        "graph": {"name": case.graph, "nodes": graph.num_nodes, "edges": graph.num_edges},
+        "graph": {"name": case.graph, "nodes": graph.num_nodes, "edges": graph.num_edges, "origin": graph.origin},
         "heads": case.heads,
         "channels": case.channels,
         "threads": options.threads,

@@ -22,8 +22,10 @@ _HOME = {
     "GraphTransformer": "graphattn.nn",
     "AdjacencyMask": "graphattn.ops",
     "BlockDiagonalMask": "graphattn.ops",
+    "accelerate": "graphattn.nn.accelerate",
     "backends": "graphattn.ops.backends",
     "warmup": "graphattn.ops.cpu.warmup",
+    "why_not_fused": "graphattn.nn.accelerate",
 }
 _PACKAGES = ("chem", "data", "estimators", "networks", "nn", "ops", "train", "transforms")
 
@@ -37,6 +39,8 @@ if TYPE_CHECKING:
     from graphattn.nn import FullSelfAttention as FullSelfAttention
     from graphattn.nn import GraphTransformer as GraphTransformer
     from graphattn.nn import MaskedSelfAttention as MaskedSelfAttention
+    from graphattn.nn.accelerate import accelerate as accelerate
+    from graphattn.nn.accelerate import why_not_fused as why_not_fused
     from graphattn.ops import AdjacencyMask as AdjacencyMask
     from graphattn.ops import BlockDiagonalMask as BlockDiagonalMask
     from graphattn.ops.backends import backends as backends

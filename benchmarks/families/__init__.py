@@ -2,6 +2,14 @@
 
 from benchmarks.families.contender import Contender, Family, Inputs
 from benchmarks.families.cora import CORA, CORA_OWN, CORA_SPARSE
+from benchmarks.families.dropin import (
+    DROPIN_GAT,
+    DROPIN_GAT_CORA,
+    DROPIN_GAT_PUBMED,
+    DROPIN_GATV2,
+    DROPIN_GPS,
+    DROPIN_TRANSFORMER,
+)
 from benchmarks.families.full import FULL
 from benchmarks.families.layer import LAYER_DOT, LAYER_GAT, LAYER_GATV2, OWN_GAT, OWN_GATV2
 from benchmarks.families.op import OP_DOT, OP_GAT, OP_GATV2
@@ -10,6 +18,12 @@ __all__ = [
     "CORA",
     "CORA_OWN",
     "CORA_SPARSE",
+    "DROPIN_GAT",
+    "DROPIN_GATV2",
+    "DROPIN_GAT_CORA",
+    "DROPIN_GAT_PUBMED",
+    "DROPIN_GPS",
+    "DROPIN_TRANSFORMER",
     "FULL",
     "LAYER_DOT",
     "LAYER_GAT",

@@ -39,8 +39,8 @@ class AdjacencyMask:
 
         The mask of an edge list is kept for as long as the tensor lives: the next call with the same tensor object and
         `num_nodes` returns the same mask. A change in place is noticed, and makes a new one; but torch sees no change made
-        through `edge_index.data` or through a numpy array that shares its memory. Sparse matrices and tensors made in
-        inference mode, which count no changes, are read anew each time.
+        through `edge_index.data` or through a numpy array that shares its memory. A sparse matrix is kept likewise; tensors
+        made in inference mode, which count no changes, are read anew each time.
 
         Args:
             edge_index: a [2, edges] integer tensor (or torch_geometric `EdgeIndex`) with sources in row 0 and targets in
@@ -104,6 +104,11 @@ class AdjacencyMask:
             return columns
         return GroupedEdges(rows.pointers, rows.neighbours, columns.edges, rows.pieces)
 
+    @remembered
+    def has_multi_edges(self) -> bool:
+        """Whether an edge occurs more than once."""
+        return torch.stack([self.source, self.target]).unique(dim=1).shape[1] < self.num_edges
+
     def with_self_loops(self) -> AdjacencyMask:
         """The same mask with one self-loop a node after the other edges (also where a node has one already).
 
@@ -120,6 +125,33 @@ class AdjacencyMask:
         with not_inference():
             loop = torch.arange(self.num_targets, device=self.source.device)
             return self | AdjacencyMask(loop, loop, self.num_sources, self.num_targets)
+
+    def with_self_loops_renewed(self) -> tuple[AdjacencyMask, Tensor | None]:
+        """The edges without their self-loops, then one loop for each node that is both a source and a target.
+
+        It is made once, and the next call returns the same objects.
+
+        Returns:
+            the mask, and the positions of the edges that stayed, int64, or None where all did.
+        """
+        return self._with_self_loops_renewed
+
+    @remembered
+    def _with_self_loops_renewed(self) -> tuple[AdjacencyMask, Tensor | None]:
+        with not_inference():
+            loop = torch.arange(min(self.num_sources, self.num_targets), device=self.source.device)
+            stay = _no_self_loops(self.source, self.target)
+            source, target = (torch.cat([end.index_select(0, stay), loop]) for end in (self.source, self.target))
+            all_stay = not torch.compiler.is_compiling() and stay.shape[0] == self.num_edges
+            return AdjacencyMask(source, target, self.num_sources, self.num_targets), None if all_stay else stay
+
+    def reversed(self) -> AdjacencyMask:
+        """The same edges from their targets to their sources; made once, and the next call returns the same object."""
+        return self._reversed
+
+    @remembered
+    def _reversed(self) -> AdjacencyMask:
+        return AdjacencyMask(self.target, self.source, self.num_targets, self.num_sources)
 
     def __or__(self, other: AdjacencyMask) -> AdjacencyMask:
         """The union: the edges of `self`, then those of `other`; duplicates are kept."""
@@ -249,6 +281,17 @@ def _block_pairs(ptr: Tensor) -> Tensor:
 @_block_pairs.register_fake
 def _(ptr: Tensor) -> Tensor:
     return ptr.new_empty((2, torch.library.get_ctx().new_dynamic_size()))
+
+
+@torch.library.custom_op("graphattn::no_self_loops", mutates_args=())
+def _no_self_loops(source: Tensor, target: Tensor) -> Tensor:
+    """The positions of the edges between two different nodes: an operator, because their number is data to a tracer."""
+    return (source != target).nonzero().squeeze(1)
+
+
+@_no_self_loops.register_fake
+def _(source: Tensor, target: Tensor) -> Tensor:
+    return source.new_empty(torch.library.get_ctx().new_dynamic_size())
 
 
 def _pair(num_nodes: int | tuple[int, int]) -> tuple[int, int]:

@@ -22,15 +22,11 @@ _made: WeakIdKeyDictionary = WeakIdKeyDictionary()
 def recall(kind: type[T], tensor: Tensor, size: Size, make: Callable[[Tensor, Size], T]) -> T:
     """`make(tensor, size)`, or what it gave the last time, where tensor and size are the same and the tensor is unchanged.
 
-    Nothing is remembered while tracing, nor of sparse tensors, nor of tensors made in inference mode, which have no version.
+    Nothing is remembered while tracing, nor of tensors made in inference mode, which have no version. A sparse tensor shares
+    its version with its indices.
     What is made must not hold the tensor itself or a view of it, which would keep it alive; a view of `tensor.detach()` may be.
     """
-    if (
-        torch.compiler.is_compiling()
-        or not isinstance(tensor, Tensor)
-        or tensor.layout != torch.strided
-        or tensor.is_inference()
-    ):
+    if torch.compiler.is_compiling() or not isinstance(tensor, Tensor) or tensor.is_inference():
         return make(tensor, size)
     # Both a torch_geometric EdgeIndex and the tensor inside it count changes, each its own.
     key = (kind, size, tensor._version, plain(tensor)._version)

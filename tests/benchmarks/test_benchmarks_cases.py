@@ -58,6 +58,10 @@ def test_every_bar_of_the_contract_is_there() -> None:
     assert bars("cora-gat*") == {"epoch pyg/ours ≥ 2"}
     assert bars("overhead-*") == {"forward pyg/ours ≥ 1", "step pyg/ours ≥ 1"}
     assert bars("large-*") == {"extra gigabytes ≤ 3"}
+    assert bars("dropin-gat-cora") == {"forward pyg/ours ≥ 1", "step pyg/ours ≥ 1"}
+    for layer in ("gat", "gatv2", "transformer"):
+        assert bars(f"dropin-{layer}-power-law") == {"step pyg/ours ≥ 3", "memory pyg/ours ≥ 4"}
+    assert bars("dropin-gps-molecules-one-large") == {"step pyg/ours ≥ 8"}
 
 
 def test_cases_are_chosen_by_name_group_or_pattern() -> None:
@@ -174,7 +178,7 @@ def test_a_run_writes_a_record_of_each_case(monkeypatch, tmp_path) -> None:
     assert result.exit_code == 0, result.output
     assert "2 cases measured; bars:" in result.output
     record = json.loads((tmp_path / "op.json").read_text())["cases"]["op-dot-random-8x8"]
-    assert record["graph"] == {"name": "random", "nodes": 1_000, "edges": 10_000}
+    assert record["graph"] == {"name": "random", "nodes": 1_000, "edges": 10_000, "origin": "drawn"}
     assert (record["heads"], record["channels"], record["threads"], record["quick"]) == (8, 8, 1, True)
     assert record["parity"]["error"] <= record["parity"]["tolerance"] == TOLERANCE
     timed = {(timing["setting"], timing["mode"], timing["contender"]) for timing in record["timings"]}

@@ -72,14 +72,35 @@ def test_a_cached_index_holds_the_same_edges_sorted_by_target() -> None:
     assert cached.edge_index.is_sorted_by_col
     assert bool((cached.edge_index[1].diff() >= 0).all())
     tensor = cached.edge_index.as_tensor()
+    assert torch.equal(tensor, graph.edge_index[:, cached.edge_order])
     assert sorted(map(tuple, tensor.t().tolist())) == sorted(as_pairs(graph))
 
 
 def test_sizes_of_the_registered_graphs() -> None:
     sizes = {"random": (100_000, 1_000_000), "power-law": (40_000, 600_000), "cora-sized": (2_708, 10_556), "tiny": (25, 54)}
+    sizes |= {"power-law-100k": (100_000, 1_000_000), "cora": (2_708, 10_556), "pubmed": (19_717, 88_648)}
     for name, size in sizes.items():
         graph = GRAPHS[name].full()
         assert (graph.num_nodes, graph.num_edges) == size
     assert int(GRAPHS["molecules"].full().batch.max()) + 1 == 128
     assert int(GRAPHS["skewed"].full().batch.max()) + 1 == 500
+    assert torch.equal(torch.bincount(GRAPHS["molecules-even"].full().batch), torch.full((128,), 25))
+    assert sorted(torch.bincount(GRAPHS["molecules-one-large"].full().batch).tolist()) == [20] * 127 + [400]
     assert all(recipe.small().num_edges <= 10_000 for recipe in GRAPHS.values())
+
+
+def test_a_network_of_the_catalogue_is_drawn_where_its_files_are_not(monkeypatch, tmp_path) -> None:
+    monkeypatch.delenv("GRAPHATTN_DATA", raising=False)
+    monkeypatch.setenv("GRAPHATTN_CACHE", str(tmp_path))
+    graph = GRAPHS["cora"].full()
+    assert graph.origin == "drawn"
+    assert (graph.num_nodes, graph.num_edges) == (2_708, 10_556)
+
+
+def test_a_network_of_the_catalogue(monkeypatch, real_data) -> None:
+    monkeypatch.setenv("GRAPHATTN_DATA", str(real_data))
+    for name, size in {"cora": (2_708, 10_556), "pubmed": (19_717, 88_648)}.items():
+        graph = GRAPHS[name].full()
+        assert graph.origin == "catalogue"
+        assert (graph.num_nodes, graph.num_edges) == size
+        assert bool((number_of(graph).diff() > 0).all())

@@ -265,9 +265,48 @@ def test_inference_mode() -> None:
     assert not any(tensor.is_inference() for tensor in made)
 
 
-def test_sparse_matrices_are_read_anew() -> None:
-    adjacency = torch.eye(2).to_sparse()
-    assert AdjacencyMask.from_edge_index(adjacency) is not AdjacencyMask.from_edge_index(adjacency)
+@pytest.mark.parametrize(
+    ("layout", "expected"),
+    [
+        (torch.sparse_coo, [(0, 0), (0, 1)]),
+        (torch.sparse_csr, [(0, 0), (0, 1)]),
+        (torch.sparse_csc, [(0, 0), (1, 0)]),
+    ],
+)
+def test_a_sparse_matrix_is_remembered_until_it_changes(layout: torch.layout, expected: list[tuple[int, int]]) -> None:
+    adjacency = torch.tensor([[0.0, 1], [1, 0]]).to_sparse(layout=layout)
+    mask = AdjacencyMask.from_edge_index(adjacency)
+    assert sorted(edges(mask)) == [(0, 1), (1, 0)]
+    assert AdjacencyMask.from_edge_index(adjacency) is mask
+    if layout == torch.sparse_coo:
+        adjacency.indices()[1, 0] = 0
+    else:
+        (adjacency.col_indices() if layout == torch.sparse_csr else adjacency.row_indices())[0] = 0
+    assert sorted(edges(AdjacencyMask.from_edge_index(adjacency))) == expected
+    alive = weakref.ref(adjacency)
+    del adjacency
+    gc.collect()
+    assert alive() is None
+
+
+def test_self_loops_renewed() -> None:
+    """The loop at 2 is taken out, and one a node put at the end; nothing stays behind but what `stay` names."""
+    mask, stay = AdjacencyMask.from_edge_index(EDGES, 4).with_self_loops_renewed()
+    assert edges(mask) == [(0, 1), (0, 1), (2, 0), (0, 0), (1, 1), (2, 2), (3, 3)]
+    assert stay is not None
+    assert stay.tolist() == [0, 1, 2]
+    assert mask.with_self_loops_renewed()[0] is mask.with_self_loops_renewed()[0]
+    bipartite, stay = AdjacencyMask.from_edge_index(torch.tensor([[4, 0], [0, 1]]), (5, 2)).with_self_loops_renewed()
+    assert edges(bipartite) == [(4, 0), (0, 1), (0, 0), (1, 1)]
+    assert stay is None
+
+
+def test_reversed() -> None:
+    mask = AdjacencyMask.from_edge_index(torch.tensor([[4, 0], [0, 1]]), (5, 2))
+    other = mask.reversed()
+    assert edges(other) == [(0, 4), (1, 0)]
+    assert (other.num_sources, other.num_targets) == (2, 5)
+    assert mask.reversed() is other
 
 
 def test_threads_may_ask_at_once() -> None:
