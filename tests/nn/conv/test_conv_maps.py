@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+import torch
 from conv_pairs import EDGE_DIM, LAYERS, NODES, OUT, WIDTH, arguments, assert_same, pair
 from torch import Tensor, nn
 from torch.nn.utils import parametrizations, prune
@@ -79,3 +80,17 @@ def test_a_changed_map_of_edge_features(name: str, change: Callable[[Any, str], 
         change(layer, "lin_edge")
     assert graphattn.why_not_fused(ours, *given) == "lin_edge is not a plain linear map"
     assert_same(ours, theirs, given)
+
+
+@pytest.mark.parametrize("name", ["att_src", "att_dst"])
+def test_the_gradient_of_an_attention_vector_has_the_same_bits_for_any_number_of_threads(name: str) -> None:
+    """On more nodes than one piece of work; the weights of the maps are torch's products, which may differ."""
+    generator = torch.Generator().manual_seed(0)
+    x, edge_index = torch.randn(1000, WIDTH, generator=generator), torch.randint(1000, (2, 5000), generator=generator)
+    layer, found, before = conv.GATConv(WIDTH, 8, heads=4), [], torch.get_num_threads()
+    for threads in (1, 2, 4):
+        torch.set_num_threads(threads)
+        found.append(torch.autograd.grad(layer(x, edge_index).square().sum(), getattr(layer, name))[0])
+    torch.set_num_threads(before)
+    assert torch.equal(found[0], found[1])
+    assert torch.equal(found[0], found[2])
