@@ -108,7 +108,7 @@ def fused_attention(
         weight = _widen(torch.cat(parts))
     elif isinstance(score, Dot) and edge_attr is not None and edge_attr.key_weight is not None:
         of_query = query.select(1, 0) if key is None else query
-        edge_key = map_heads(of_query.to(edge_attr.attr.dtype), edge_attr.key_weight.transpose(1, 2)) * scale
+        edge_key = map_heads(of_query.to(edge_attr.attr.dtype), edge_attr.key_weight.transpose(1, 2) * scale)
     query, key, value = (None if rows is None else _widen(rows) for rows in (query, key, value))  # type: ignore[assignment]
     by_target, by_source = (mask.by_target, mask.by_source) if isinstance(mask, AdjacencyMask) else (mask.grouped, mask.grouped)
     value_weight = None if edge_attr is None else edge_attr.value_weight

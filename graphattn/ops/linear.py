@@ -5,20 +5,19 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from graphattn.ops.cpu.memory import empty
 
 # The gradient of a map is a sum over all rows, which one matrix product would cut by the number of threads.
 PIECE = 256
+# Rows that are copied head by head at a time: enough that a call is nothing, few enough to stay in a core's cache.
+_AT_ONCE = 16 * PIECE
 
 
 def map_rows(x: Tensor, weight: Tensor) -> Tensor:
     """y[n, h, d] = Σ_c weight[h, d, c] x[n, c]. Shapes [rows, C], [heads, D, C] → [rows, heads, D]."""
-    # A traced graph cannot count pieces; there the compiler decides how it sums. Transforms see through torch's own operators.
-    transformed = torch.compiler.is_compiling() or torch._C._are_functorch_transforms_active()
-    if transformed or torch.autograd.forward_ad._current_level >= 0:
+    if _is_transformed():
         return torch.einsum("nc,hdc->nhd", x, weight)
     mapped: Tensor = _MapRows.apply(x, weight.flatten(0, 1))
     return mapped.unflatten(1, weight.shape[:2])
@@ -26,13 +25,21 @@ def map_rows(x: Tensor, weight: Tensor) -> Tensor:
 
 def map_heads(x: Tensor, weight: Tensor) -> Tensor:
     """y[n, h, d] = Σ_c weight[h, d, c] x[n, h, c]. Shapes [rows, heads, C], [heads, D, C] → [rows, heads, D]."""
-    if torch.compiler.is_compiling():
+    if _is_transformed():
         return torch.einsum("nhc,hdc->nhd", x, weight)
     if x.shape[0] <= PIECE:  # one piece, as it is
-        return torch.bmm(x.transpose(0, 1), weight.transpose(1, 2)).transpose(0, 1)
-    pieces = F.pad(x, (0, 0, 0, 0, 0, -x.shape[0] % PIECE)).unflatten(0, (-1, PIECE)).transpose(1, 2)
-    mapped = torch.matmul(pieces, weight.transpose(1, 2).expand(pieces.shape[0], -1, -1, -1))
-    return mapped.transpose(1, 2).flatten(0, 1)[: x.shape[0]]
+        return _map_at_once(x, weight)
+    mapped: Tensor = _MapHeads.apply(x, weight)
+    return mapped
+
+
+def _is_transformed() -> bool:
+    """A traced graph cannot count pieces; there the compiler decides how it sums. Transforms see through torch's operators."""
+    return (
+        torch.compiler.is_compiling()
+        or torch._C._are_functorch_transforms_active()
+        or torch.autograd.forward_ad._current_level >= 0
+    )
 
 
 class _MapRows(torch.autograd.Function):
@@ -70,6 +77,52 @@ def _sum_of_pieces(gradient: Tensor, x: Tensor) -> Tensor:
         return rest
     of_pieces, pieces = (rows[:whole].unflatten(0, (-1, PIECE)) for rows in (gradient, x))
     return rest + torch.bmm(of_pieces.transpose(1, 2), pieces).sum(0)
+
+
+class _MapHeads(torch.autograd.Function):
+    """The map of heads, some pieces at a time: they are copied head by head, and all at once would be as large as x."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor) -> Tensor:
+        ctx.save_for_backward(x if ctx.needs_input_grad[1] else None, weight)
+        y = empty((*x.shape[:2], weight.shape[1]), x.dtype, x.device)
+        for rows in _some_pieces(x.shape[0]):
+            y[rows] = (_in_pieces(x[rows]) @ weight.transpose(1, 2)).transpose(1, 2).flatten(0, 1)
+        return y
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor | None]:
+        x, weight = ctx.saved_tensors
+        of_x, of_weight, batched = None, None, _is_batched(gradient)
+        with torch.autocast(gradient.device.type, enabled=False):
+            if ctx.needs_input_grad[0]:
+                turned = weight.transpose(1, 2)
+                of_x = _map_at_once(gradient, turned) if batched else _MapHeads.apply(gradient, turned)
+            if ctx.needs_input_grad[1]:
+                of_weight = gradient.permute(1, 2, 0) @ x.transpose(0, 1) if batched else _sum_of_head_products(gradient, x)
+        return of_x, of_weight
+
+
+def _map_at_once(x: Tensor, weight: Tensor) -> Tensor:
+    return (x.transpose(0, 1) @ weight.transpose(1, 2)).transpose(0, 1)
+
+
+def _some_pieces(rows: int) -> list[slice]:
+    """Slices of rows: whole pieces, some at a time, then what is left."""
+    whole = rows // PIECE * PIECE
+    slices = [slice(start, min(start + _AT_ONCE, whole)) for start in range(0, whole, _AT_ONCE)]
+    return slices if whole == rows else [*slices, slice(whole, rows)]
+
+
+def _in_pieces(x: Tensor) -> Tensor:
+    """[rows, heads, C] → [pieces, heads, rows of a piece, C]; of whole pieces, or of fewer rows than one takes."""
+    return x.unflatten(0, (-1, min(PIECE, x.shape[0]))).transpose(1, 2)
+
+
+def _sum_of_head_products(gradient: Tensor, x: Tensor) -> Tensor:
+    """Σ_n gradient[n, h, d] x[n, h, c], [heads, D, C], piece by piece of the rows."""
+    products = [(_in_pieces(gradient[s]).transpose(2, 3) @ _in_pieces(x[s])).sum(0) for s in _some_pieces(x.shape[0])]
+    return torch.stack(products).sum(0)
 
 
 def _is_batched(gradient: Tensor) -> bool:

@@ -13,7 +13,6 @@ from torch.autograd import forward_ad
 
 from graphattn.nn import MaskedSelfAttention
 from graphattn.ops import BlockDiagonalMask
-from graphattn.ops.linear import map_rows
 
 MASK = graph(targets=4, sources=3, edges=9)
 BLOCKS = BlockDiagonalMask.from_batch(torch.tensor([0, 1, 0, 1, 1]))
@@ -178,16 +177,3 @@ def test_batched_gradients_of_a_fused_call_are_refused_with_what_to_do() -> None
     out = of_query(query)
     with pytest.raises(RuntimeError, match=r"one gradient at a time; .* call attention under GRAPHATTN_BACKEND=reference"):
         torch.autograd.grad(out, query, out.detach().expand(3, *out.shape), is_grads_batched=True)
-
-
-@pytest.mark.parametrize("rows", [20, 300])
-def test_batched_gradients_of_the_plain_version(rows: int) -> None:
-    generator = torch.Generator().manual_seed(0)
-    shapes = ((rows, 3), (2, 4, 3), (2, rows, 2, 4))
-    x, weight, directions = (torch.randn(shape, generator=generator, dtype=torch.float64) for shape in shapes)
-    mapped = map_rows(x.requires_grad_(), weight.requires_grad_())
-    found = torch.autograd.grad(mapped, (x, weight), directions, is_grads_batched=True, retain_graph=True)
-    for k, direction in enumerate(directions):
-        expected = torch.autograd.grad(mapped, (x, weight), direction, retain_graph=True)
-        for together, alone in zip(found, expected, strict=True):
-            torch.testing.assert_close(together[k], alone)
