@@ -112,16 +112,15 @@ def fused_attention(
     query, key, value = (None if rows is None else _widen(rows) for rows in (query, key, value))  # type: ignore[assignment]
     by_target, by_source = (mask.by_target, mask.by_source) if isinstance(mask, AdjacencyMask) else (mask.grouped, mask.grouped)
     value_weight = None if edge_attr is None else edge_attr.value_weight
-    out, _, feature_sums = operator.fused_attention(
+    out = operator.fused_attention(
         *(query, key, value, weight, bias, None if edge_attr is None else edge_attr.attr, edge_key, seed),
         *(by_target.pointers, by_target.neighbours, by_target.edges, by_target.pieces),
         *(by_source.pointers, by_source.neighbours, by_source.edges, by_source.pieces),
         *(name, normaliser, not isinstance(mask, AdjacencyMask), value_weight is not None, scale, dropout),
+        value_weight=value_weight,
     )
     if out.shape[-1] != value_channels:
         out = out[..., :value_channels]
-    if value_weight is not None:
-        out = out + map_heads(feature_sums, value_weight).to(out.dtype)
     return out if order is None else torch.empty_like(out).index_copy(0, order, out)
 
 

@@ -33,6 +33,14 @@ def map_heads(x: Tensor, weight: Tensor) -> Tensor:
     return mapped
 
 
+def sum_of_head_products(gradient: Tensor, x: Tensor) -> Tensor:
+    """The gradient of `map_heads` for its weight, Σ_n gradient[n, h, d] x[n, h, c], [heads, D, C]."""
+    if x.shape[0] <= PIECE or _is_batched(gradient):
+        return gradient.permute(1, 2, 0) @ x.transpose(0, 1)
+    products = [(_in_pieces(gradient[s]).transpose(2, 3) @ _in_pieces(x[s])).sum(0) for s in _some_pieces(x.shape[0])]
+    return torch.stack(products).sum(0)
+
+
 def _is_transformed() -> bool:
     """A traced graph cannot count pieces; there the compiler decides how it sums. Transforms see through torch's operators."""
     return (
@@ -93,13 +101,13 @@ class _MapHeads(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor | None]:
         x, weight = ctx.saved_tensors
-        of_x, of_weight, batched = None, None, _is_batched(gradient)
+        of_x, of_weight = None, None
         with torch.autocast(gradient.device.type, enabled=False):
             if ctx.needs_input_grad[0]:
                 turned = weight.transpose(1, 2)
-                of_x = _map_at_once(gradient, turned) if batched else _MapHeads.apply(gradient, turned)
+                of_x = _map_at_once(gradient, turned) if _is_batched(gradient) else _MapHeads.apply(gradient, turned)
             if ctx.needs_input_grad[1]:
-                of_weight = gradient.permute(1, 2, 0) @ x.transpose(0, 1) if batched else _sum_of_head_products(gradient, x)
+                of_weight = sum_of_head_products(gradient, x)
         return of_x, of_weight
 
 
@@ -117,12 +125,6 @@ def _some_pieces(rows: int) -> list[slice]:
 def _in_pieces(x: Tensor) -> Tensor:
     """[rows, heads, C] → [pieces, heads, rows of a piece, C]; of whole pieces, or of fewer rows than one takes."""
     return x.unflatten(0, (-1, min(PIECE, x.shape[0]))).transpose(1, 2)
-
-
-def _sum_of_head_products(gradient: Tensor, x: Tensor) -> Tensor:
-    """Σ_n gradient[n, h, d] x[n, h, c], [heads, D, C], piece by piece of the rows."""
-    products = [(_in_pieces(gradient[s]).transpose(2, 3) @ _in_pieces(x[s])).sum(0) for s in _some_pieces(x.shape[0])]
-    return torch.stack(products).sum(0)
 
 
 def _is_batched(gradient: Tensor) -> bool:

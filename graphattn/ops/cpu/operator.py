@@ -7,6 +7,7 @@ channels] as `query` (`key` is None, too), whose gradient comes back as one pack
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -14,6 +15,7 @@ from torch import Tensor
 
 from graphattn.ops.cpu.launch import NUM_TENSORS, Inputs, backward, empty_gradients, empty_outputs, forward
 from graphattn.ops.cpu.second_order import second_order
+from graphattn.ops.linear import map_heads, sum_of_head_products
 
 _SCHEMA = """
     Tensor query, Tensor? key, Tensor? value, Tensor? weight, Tensor? bias, Tensor? attr, Tensor? edge_key, Tensor? seed,
@@ -23,11 +25,15 @@ _SCHEMA = """
 NUM_INPUTS, NUM_GRADIENTS = 22, 7
 
 
-def fused_attention(*arguments: Any) -> tuple[Tensor, Tensor, Tensor]:
-    """The operator `graphattn::fused_attention`; its arguments are those of `graphattn.ops.cpu.launch.Inputs`.
+def fused_attention(*arguments: Any, value_weight: Tensor | None) -> Tensor:
+    """The operator `graphattn::fused_attention`, with what edge features add to the values: Σ α v + W_e (Σ α e).
 
     While nothing traces, wraps or transforms tensors the dispatcher has nothing to add, and takes as long as a small
     graph's attention: then the same code runs without it.
+
+    Args:
+        arguments: those of `graphattn.ops.cpu.launch.Inputs`.
+        value_weight: W_e, [heads, value channels, edge channels]; None where the operator's `edge_value` is off.
     """
     query = arguments[0]
     watched = (
@@ -37,23 +43,59 @@ def fused_attention(*arguments: Any) -> tuple[Tensor, Tensor, Tensor]:
         or type(query) not in (Tensor, torch.nn.Parameter)
     )
     if watched:
-        return _operator(*arguments)
-    return _Eager.apply(*arguments) if torch.is_grad_enabled() else forward(*arguments)
+        out, _, feature_sums = _operator(*arguments)
+        if value_weight is None:
+            return out
+        return out[..., : value_weight.shape[1]] + map_heads(feature_sums, value_weight).to(out.dtype)
+    if not torch.is_grad_enabled():
+        return _forward_with_values(arguments, value_weight)[0]
+    out, _, feature_sums = _Eager.apply(*arguments, value_weight)
+    return out if value_weight is None else _PassToValues.apply(out, feature_sums, value_weight)
+
+
+def _forward_with_values(arguments: Sequence[Any], value_weight: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
+    out, statistics, feature_sums = forward(*arguments)
+    if value_weight is not None:
+        out[..., : value_weight.shape[1]] += map_heads(feature_sums, value_weight)
+    return out, statistics, feature_sums
 
 
 class _Eager(torch.autograd.Function):
+    """The operator with `value_weight` behind its arguments.
+
+    Its output has all of Σ α v + W_e (Σ α e), and so backward needs no Σ α e, as large as all edge features of the nodes'
+    heads. The gradients of the second term's parts are those of `_PassToValues`.
+    """
+
     @staticmethod
     def forward(ctx: Any, *arguments: Any) -> tuple[Tensor, Tensor, Tensor]:
-        output = forward(*arguments)
-        _save(ctx, arguments, output)
+        *inputs, value_weight = arguments
+        output = _forward_with_values(inputs, value_weight)
+        _save(ctx, inputs, output if value_weight is None else (*output[:2], output[2].new_empty(0)))
         return output
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor | None) -> tuple[Tensor | None, ...]:
-        return _differentiate(ctx, *gradients)
+        return *_differentiate(ctx, *gradients), None
 
 
-def _save(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor, Tensor]) -> None:
+class _PassToValues(torch.autograd.Function):
+    """Gives back `out`, and passes its gradient on to Σ α e and to W_e, which have their part in it already."""
+
+    @staticmethod
+    def forward(ctx: Any, out: Tensor, feature_sums: Tensor, value_weight: Tensor) -> Tensor:
+        ctx.save_for_backward(feature_sums, value_weight)
+        return out
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor | None, Tensor | None]:
+        feature_sums, value_weight = ctx.saved_tensors
+        of_values = gradient[..., : value_weight.shape[1]].to(value_weight.dtype)
+        of_weight = sum_of_head_products(of_values, feature_sums) if ctx.needs_input_grad[2] else None
+        return gradient, map_heads(of_values, value_weight.transpose(1, 2)), of_weight
+
+
+def _save(ctx: Any, inputs: Sequence[Any], output: tuple[Tensor, Tensor, Tensor]) -> None:
     ctx.save_for_backward(*inputs[:NUM_TENSORS], *output)
     ctx.rest = inputs[NUM_TENSORS:]
     _, statistics, feature_sums = output

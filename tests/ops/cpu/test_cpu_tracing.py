@@ -37,9 +37,14 @@ def test_registration(monkeypatch: pytest.MonkeyPatch, score: str, edge_attr: bo
     """torch's own checks, on the arguments that `attention` calls the operator with."""
     calls: list[tuple[Any, ...]] = []
     plain = operator.fused_attention
-    monkeypatch.setattr(operator, "fused_attention", lambda *arguments: (calls.append(arguments), plain(*arguments))[1])
+
+    def spy(*arguments: Any, value_weight: Tensor | None) -> Tensor:
+        calls.append(arguments)
+        return plain(*arguments, value_weight=value_weight)
+
+    monkeypatch.setattr(operator, "fused_attention", spy)
     attend(draw(MASK, score, edge_attr=edge_attr), MASK, score, **options)
-    ((*arguments,),) = calls
+    (arguments,) = calls
     given = [
         part.detach().requires_grad_() if isinstance(part, Tensor) and part.is_floating_point() else part for part in arguments
     ]

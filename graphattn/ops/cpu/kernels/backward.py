@@ -110,7 +110,7 @@ def product_of_output(row, out, gradient, feature_sums, feature_gradient, place)
         product = mul(mine, load(gradient + (row * VALUE_ROW + t * VALUE_TILE) * STORED, VALUE_TILE, STORAGE))
         head = place + t * VALUE_TILE // VALUE_CHANNELS * SIZE
         store(head, add(load(head, VALUE_TILE_HEADS, COMPUTE), head_sum(product, VALUE_TILE_HEADS)), COMPUTE)
-    if EDGE_VALUE:
+    if EDGE_VALUE and feature_sums != 0:  # else what they add is in the output already
         for t in range(EDGE_TILES):
             mine = load(feature_sums + (row * EDGE_ROW + t * EDGE_TILE) * SIZE, EDGE_TILE, COMPUTE)
             product = mul(mine, load(feature_gradient + (row * EDGE_ROW + t * EDGE_TILE) * SIZE, EDGE_TILE, COMPUTE))
