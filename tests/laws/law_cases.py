@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import product
 from typing import Any
 
@@ -22,6 +23,7 @@ from graphattn.nn import (
     MaskedSelfAttention,
     NodeHead,
     SparseLinear,
+    conv,
 )
 from graphattn.ops import NORMALISERS, Additive, AdjacencyMask, BlockDiagonalMask, EdgeFeatures, Mask, Static, attention
 from graphattn.ops.cpu import sort
@@ -428,7 +430,37 @@ def _layer_cases() -> Iterator[LayerCase]:
     yield LayerCase("sparse-linear-csr", lambda: SparseLinear(WIDTH, 5), _sparse_rows)
 
 
+def _edges_only(module: nn.Module, i: LayerInputs) -> Any:
+    return module(i.x, i.graphs.edge_index)
+
+
+def _edges_with_features(module: nn.Module, i: LayerInputs) -> Any:
+    return module(i.x, i.graphs.edge_index, i.edge_attr)
+
+
+def _edges_and_batch(module: nn.Module, i: LayerInputs) -> Any:
+    return module(i.x, i.graphs.edge_index, i.graphs.batch)
+
+
+def _dropin_cases() -> Iterator[LayerCase]:
+    """The layers that promise torch_geometric's behaviour, so that some laws do not bind them; see below."""
+    of_edges: dict[str, Callable[..., nn.Module]] = {
+        "gat": conv.GATConv, "gatv2": conv.GATv2Conv, "transformer": conv.TransformerConv,
+    }  # fmt: skip
+    for name, layer in of_edges.items():
+        yield LayerCase(f"pyg-{name}", lambda layer=layer: layer(WIDTH, 4, 2), _edges_only)
+        with_features = partial(layer, WIDTH, 4, 2, edge_dim=EDGE_DIM)
+        yield LayerCase(f"pyg-{name}-edges", with_features, _edges_with_features)
+    yield LayerCase("pyg-gps", lambda: conv.GPSConv(WIDTH, conv.GATConv(WIDTH, WIDTH), heads=2), _edges_and_batch)
+
+
+# Exempt of the layers that promise torch_geometric's behaviour:
+# - law 6: asked for, their weights come in its form, with its self-loops; not asked for, there is the plain tensor;
+# - law 7: parameters of its GATConv and GATv2Conv outside of linear maps, and of its batch norm, lift what autocast lowered;
+# - laws 1, 2, 5 and 7 on batches without a node, which its GPSConv refuses; hypothesis draws such batches.
 LAYER_CASES = list(_layer_cases())
+DROPIN_CASES = list(_dropin_cases())
+DROPIN_CASES_WITHOUT_NODES = [case for case in DROPIN_CASES if case.name != "pyg-gps"]
 ATTENTION_LAYER_CASES = [case for case in LAYER_CASES if case.weights]
 
 

@@ -7,6 +7,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from law_cases import (
+    DROPIN_CASES,
+    DROPIN_CASES_WITHOUT_NODES,
     LAYER_CASES,
     OP_CASES,
     Graphs,
@@ -40,7 +42,7 @@ def test_op(case: OpCase, made: Graphs, seed: int, dtype: torch.dtype) -> None:
         assert_equal(case(alone.mask(case.mask), own), together[nodes])
 
 
-@pytest.mark.parametrize("case", LAYER_CASES, ids=str)
+@pytest.mark.parametrize("case", [*LAYER_CASES, *DROPIN_CASES_WITHOUT_NODES], ids=str)
 @law
 @given(made=graphs(), seed=seeds, dtype=both)
 def test_layer(case: LayerCase, made: Graphs, seed: int, dtype: torch.dtype) -> None:
@@ -52,7 +54,7 @@ def test_layer(case: LayerCase, made: Graphs, seed: int, dtype: torch.dtype) -> 
         assert_equal(out, together[nodes] if case.per == "node" else together[graph : graph + 1])
 
 
-@pytest.mark.parametrize("case", LAYER_CASES, ids=str)
+@pytest.mark.parametrize("case", [*LAYER_CASES, *DROPIN_CASES], ids=str)
 def test_one_node_beside_large_graphs(case: LayerCase) -> None:
     large = large_graphs()
     batch = torch.cat([large.batch, torch.tensor([large.num_graphs])])

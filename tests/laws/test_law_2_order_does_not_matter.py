@@ -7,7 +7,18 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from law_cases import LAYER_CASES, OP_CASES, Graphs, LayerCase, LayerInputs, OpCase, assert_equal, graphs, law
+from law_cases import (
+    DROPIN_CASES_WITHOUT_NODES,
+    LAYER_CASES,
+    OP_CASES,
+    Graphs,
+    LayerCase,
+    LayerInputs,
+    OpCase,
+    assert_equal,
+    graphs,
+    law,
+)
 from torch import Tensor
 from torch_geometric.data import Data
 from torch_geometric.utils import from_networkx
@@ -43,7 +54,7 @@ def test_op(case: OpCase, made: Graphs, seed: int, dtype: torch.dtype) -> None:
     assert_equal(other_weights, weights[on_pairs])
 
 
-@pytest.mark.parametrize("case", LAYER_CASES, ids=str)
+@pytest.mark.parametrize("case", [*LAYER_CASES, *DROPIN_CASES_WITHOUT_NODES], ids=str)
 @law
 @given(made=graphs(), seed=seeds, dtype=both)
 def test_layer(case: LayerCase, made: Graphs, seed: int, dtype: torch.dtype) -> None:

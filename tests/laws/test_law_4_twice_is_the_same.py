@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 from law_cases import (
+    DROPIN_CASES,
     LAYER_CASES,
     OP_CASES,
     LayerCase,
@@ -62,13 +63,13 @@ def test_scaled_dot_product_of_a_large_graph(bias: bool) -> None:
         assert same_bits(run(), run())
 
 
-@pytest.mark.parametrize("case", LAYER_CASES, ids=str)
+@pytest.mark.parametrize("case", [*LAYER_CASES, *DROPIN_CASES], ids=str)
 def test_layer(case: LayerCase) -> None:
     module, inputs = case.make(torch.float32), LayerInputs.draw(GRAPHS).to(torch.float32)
     assert same_bits(layer_gradients(case, module, inputs), layer_gradients(case, module, inputs))
 
 
-@pytest.mark.parametrize("case", LAYER_CASES, ids=str)
+@pytest.mark.parametrize("case", [*LAYER_CASES, *DROPIN_CASES], ids=str)
 def test_layer_in_training(case: LayerCase) -> None:
     module, inputs = case.make(torch.float32).train(), LayerInputs.draw(GRAPHS).to(torch.float32)
     for part in module.modules():

@@ -6,6 +6,7 @@ import pytest
 import torch
 from hypothesis import given
 from law_cases import (
+    DROPIN_CASES_WITHOUT_NODES,
     LAYER_CASES,
     OP_CASES,
     RECTANGULAR_CASES,
@@ -63,7 +64,7 @@ def test_op_on_empty_graphs(case: OpCase, made: Graphs) -> None:
 
 
 @pytest.mark.parametrize("made", EMPTY.values(), ids=EMPTY)
-@pytest.mark.parametrize("case", LAYER_CASES, ids=str)
+@pytest.mark.parametrize("case", [*LAYER_CASES, *DROPIN_CASES_WITHOUT_NODES], ids=str)
 def test_layer(case: LayerCase, made: Graphs) -> None:
     out, *of_inputs = layer_gradients(case, case.make(), LayerInputs.draw(made))
     assert out.shape[0] == (made.num_nodes if case.per == "node" else made.num_graphs)

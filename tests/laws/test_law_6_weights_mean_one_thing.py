@@ -7,6 +7,7 @@ import torch
 from hypothesis import given
 from law_cases import (
     ATTENTION_LAYER_CASES,
+    DROPIN_CASES,
     LAYER_CASES,
     OP_CASES,
     Graphs,
@@ -92,7 +93,7 @@ def test_weights_of_a_layer_are_those_before_dropout(case: LayerCase) -> None:
     assert same_bits([weights], [expected])
 
 
-@pytest.mark.parametrize("case", [case for case in LAYER_CASES if not case.weights], ids=str)
+@pytest.mark.parametrize("case", [*(case for case in LAYER_CASES if not case.weights), *DROPIN_CASES], ids=str)
 def test_the_rest_return_plain_tensors(case: LayerCase) -> None:
     made = Graphs(torch.tensor([0, 0, 1]), torch.tensor([[0], [1]]), 2)
     assert type(case(case.make(), LayerInputs.draw(made))) is Tensor

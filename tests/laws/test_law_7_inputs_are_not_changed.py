@@ -8,6 +8,7 @@ import pytest
 import torch
 from hypothesis import given
 from law_cases import (
+    DROPIN_CASES_WITHOUT_NODES,
     LAYER_CASES,
     OP_CASES,
     RECTANGULAR_CASES,
@@ -45,7 +46,7 @@ def test_op_changes_nothing(case: OpCase, made: Graphs) -> None:
     assert same_bits([tensor.detach() for tensor in everything], before)
 
 
-@pytest.mark.parametrize("case", LAYER_CASES, ids=str)
+@pytest.mark.parametrize("case", [*LAYER_CASES, *DROPIN_CASES_WITHOUT_NODES], ids=str)
 @law
 @given(made=graphs())
 def test_layer_changes_nothing(case: LayerCase, made: Graphs) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import torch
-from law_cases import ENCODINGS, LAYER_CASES, Graphs, LayerCase, LayerInputs, OpCase, assert_equal, gradients
+from law_cases import DROPIN_CASES, ENCODINGS, LAYER_CASES, Graphs, LayerCase, LayerInputs, OpCase, assert_equal, gradients
 from torch import Tensor, nn
 from torch.export import Dim
 
@@ -41,7 +41,7 @@ LAYER_GRID = [
         "full-additive-sparsemax",
         "full-static-relu",
     )
-]
+] + DROPIN_CASES
 
 
 @pytest.fixture(autouse=True)
