@@ -19,6 +19,7 @@ from law_cases import (
     graphs,
     large_graphs,
     law,
+    types,
 )
 
 seeds = st.integers(0, 999)
@@ -27,8 +28,9 @@ both = st.sampled_from([torch.float64, torch.float32])
 
 @pytest.mark.parametrize("case", OP_CASES, ids=str)
 @law
-@given(made=graphs(), seed=seeds, dtype=both)
-def test_op(case: OpCase, made: Graphs, seed: int, dtype: torch.dtype) -> None:
+@given(made=graphs(), seed=seeds, data=st.data())
+def test_op(case: OpCase, made: Graphs, seed: int, data: st.DataObject) -> None:
+    dtype = data.draw(st.sampled_from(types(case)))
     tensors = {name: tensor.detach().to(dtype) for name, tensor in case.of(made, seed).items()}
     together = case(made.mask(case.mask), tensors)
     for graph in range(made.num_graphs):

@@ -18,6 +18,7 @@ from law_cases import (
     assert_equal,
     graphs,
     law,
+    types,
 )
 from torch import Tensor
 from torch_geometric.data import Data
@@ -36,8 +37,9 @@ def permutations(made: Graphs, seed: int) -> tuple[Tensor, Tensor]:
 
 @pytest.mark.parametrize("case", OP_CASES, ids=str)
 @law
-@given(made=graphs(), seed=seeds, dtype=both)
-def test_op(case: OpCase, made: Graphs, seed: int, dtype: torch.dtype) -> None:
+@given(made=graphs(), seed=seeds, data=st.data())
+def test_op(case: OpCase, made: Graphs, seed: int, data: st.DataObject) -> None:
+    dtype = data.draw(st.sampled_from(types(case)))
     nodes, edges = permutations(made, seed)
     other = made.permuted(nodes, edges)
     tensors = {name: tensor.detach().to(dtype) for name, tensor in case.of(made, seed).items()}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 from law_cases import (
+    COVERING_CASES,
     DROPIN_CASES,
     LAYER_CASES,
     OP_CASES,
@@ -17,6 +18,7 @@ from law_cases import (
     pieces_of,
     same_bits,
     threads,
+    types,
 )
 from torch import Tensor
 
@@ -25,12 +27,13 @@ from graphattn.ops import BlockDiagonalMask
 GRAPHS = large_graphs()
 
 
-@pytest.mark.parametrize("dropout", [0.0, 0.3])
-@pytest.mark.parametrize("case", OP_CASES, ids=str)
+@pytest.mark.parametrize(
+    ("case", "dropout"), [*((case, 0.0) for case in OP_CASES), *((case, 0.3) for case in COVERING_CASES)], ids=str
+)
 def test_op(case: OpCase, dropout: float) -> None:
     """In pieces so small that the rows of hubs are cut; in a type that law 3 has compiled the same kernels for."""
     tensors, mask = case.of(GRAPHS), GRAPHS.mask(case.mask)
-    dtype = torch.float64 if dropout else torch.float32
+    dtype = torch.float64 if dropout else types(case)[-1]
     tensors = {name: tensor.detach().to(dtype).requires_grad_() for name, tensor in tensors.items()}
 
     def run(number: int) -> list[Tensor]:

@@ -8,6 +8,7 @@ import pytest
 import torch
 from hypothesis import given
 from law_cases import (
+    COVERING_CASES,
     DROPIN_CASES_WITHOUT_NODES,
     LAYER_CASES,
     OP_CASES,
@@ -41,7 +42,7 @@ def test_op_changes_nothing(case: OpCase, made: Graphs) -> None:
     tensors, mask = case.of(made), made.mask(case.mask)
     everything = [*tensors.values(), *tensors_of(mask)]
     before = [tensor.detach().clone() for tensor in everything]
-    gradients(case(mask, tensors, dropout=0.5, seed=1), list(tensors.values()))
+    gradients(case(mask, tensors, dropout=0.5 if case in COVERING_CASES else 0.0, seed=1), list(tensors.values()))
     case(mask, tensors, return_attention=True)
     assert same_bits([tensor.detach() for tensor in everything], before)
 
@@ -82,7 +83,7 @@ def test_layer_under_autocast(case: LayerCase) -> None:
     assert all(gradient.isfinite().all() for gradient in gradients(out, list(module.parameters())))
 
 
-@pytest.mark.parametrize("case", OP_CASES, ids=str)
+@pytest.mark.parametrize("case", COVERING_CASES, ids=str)
 def test_op_under_autocast(case: OpCase) -> None:
     rounded = {name: tensor.detach().bfloat16() for name, tensor in case.of(GRAPHS).items()}
     expected = case(GRAPHS.mask(case.mask), {name: tensor.double() for name, tensor in rounded.items()})

@@ -54,7 +54,7 @@ def test_rows_in_parts(score: str, normaliser: str, options: dict[str, Any]) -> 
     options = {"score": score, "normaliser": normaliser, **options}
     tensors = draw(mask, score, edge_attr=True)
     assert_parity(tensors, mask, **options)
-    if "dropout" not in options:  # the same parts, and kernels of their own to compile
+    if normaliser == "softmax" and "dropout" not in options:  # the same parts, and kernels of their own to compile
         assert_parity(tensors, mask, torch.float32, **options)
 
 
