@@ -18,14 +18,17 @@ from sklearn.exceptions import NotFittedError
 
 from graphattn.errors import InputError
 from graphattn.estimators.persist import CONFIG_FILE, load_config, load_weights, save_model
-from graphattn.nn import ENCODINGS, GraphTransformer
+from graphattn.nn import GraphTransformer
 from graphattn.train import TrainOptions
+from graphattn.transforms import structure_transform
+
+# The parameters that name what a model knows of structure, as `structure_transform` and `GraphTransformer` take them.
+STRUCTURE_OPTIONS = ("encodings", "biases", "extra_edges")
 
 
 class GraphEstimator(BaseEstimator):
     """Base of the estimators: parameters are stored as given, as scikit-learn's `clone` needs; `fit` makes the rest."""
 
-    encodings: Mapping[str, int] | None
     device: str
     precision: str
     seed: int
@@ -117,12 +120,11 @@ class GraphEstimator(BaseEstimator):
                 raise InputError(f"{name} must lie in [0, 1), got {params[name]!r}")
         if not params["weight_decay"] >= 0:
             raise InputError(f"weight_decay must not be negative, got {params['weight_decay']!r}")
-        for name, columns in (self.encodings or {}).items():
-            if name not in ENCODINGS:
-                raise InputError(f"encodings must be among {', '.join(ENCODINGS)}, got {name!r}")
-            if not isinstance(columns, Integral) or columns < 1 or (name == "degree" and columns != 1):
-                wanted = "1" if name == "degree" else "a whole number of at least 1"
-                raise InputError(f"the columns of encoding {name!r} must be {wanted}, got {columns!r}")
+        for option in STRUCTURE_OPTIONS:
+            for name, number in (params[option] or {}).items():
+                if not isinstance(number, Integral) or number < 1:
+                    raise InputError(f"{option} {name!r} must be a whole number of at least 1, got {number!r}")
+        structure_transform(*(params[option] for option in STRUCTURE_OPTIONS))
 
     def _fabric(self) -> Fabric:
         kind, _, number = str(self.device).partition(":")

@@ -21,8 +21,9 @@ class MoleculeClassifier(ClassifierMixin, MoleculeEstimator):
     `classes_`, `predict_proba`, `clone`, `get_params`, `cross_val_score` and grid search work.
 
     Args:
-        channels, num_layers, heads, attention, attention_score, normaliser, readout, encodings, dropout, epochs, batch_size,
-            learning_rate, weight_decay, patience, valid_fraction, seed, device, precision, n_jobs: as in `MoleculeRegressor`.
+        channels, num_layers, heads, attention, attention_score, normaliser, readout, encodings, biases, extra_edges, dropout,
+            epochs, batch_size, learning_rate, weight_decay,
+            patience, valid_fraction, seed, device, precision, n_jobs: as in `MoleculeRegressor`.
     """
 
     classes_: np.ndarray

@@ -15,11 +15,11 @@ from torch_geometric.data import Batch, Data
 
 from graphattn.chem import ATOM_WIDTH, BOND_WIDTH, FEATURE_VERSION, featurise
 from graphattn.errors import InputError
-from graphattn.estimators.base import GraphEstimator, digest, seeded
+from graphattn.estimators.base import STRUCTURE_OPTIONS, GraphEstimator, digest, seeded
 from graphattn.nn import GraphTransformer
 from graphattn.splits import random_split
 from graphattn.train import Progress, fit
-from graphattn.transforms import encoding_transform, flip_signs
+from graphattn.transforms import flip_signs, precompute, structure_transform
 
 _PREDICT_BATCH = 256
 
@@ -40,6 +40,8 @@ class MoleculeEstimator(GraphEstimator):
         normaliser: str = "softmax",
         readout: str = "mean",
         encodings: Mapping[str, int] | None = None,
+        biases: Mapping[str, int] | None = None,
+        extra_edges: Mapping[str, int] | None = None,
         dropout: float = 0.1,
         epochs: int = 50,
         batch_size: int = 32,
@@ -60,6 +62,8 @@ class MoleculeEstimator(GraphEstimator):
         self.normaliser = normaliser
         self.readout = readout
         self.encodings = encodings
+        self.biases = biases
+        self.extra_edges = extra_edges
         self.dropout = dropout
         self.epochs = epochs
         self.batch_size = batch_size
@@ -130,8 +134,9 @@ class MoleculeEstimator(GraphEstimator):
     def _graphs(self, smiles: list[str]) -> tuple[list[Data | None], dict[int, str]]:
         """The graph of each row with its encodings, None where the SMILES is bad; and why."""
         molecules = featurise(smiles, n_jobs=self.n_jobs)
-        transform = encoding_transform(self.model_options_["encodings"])
-        return [None if graph is None else transform(graph) for graph in molecules.graphs], molecules.errors
+        transform = structure_transform(*(self.model_options_[name] for name in STRUCTURE_OPTIONS))
+        good = iter(precompute([graph for graph in molecules.graphs if graph is not None], transform, n_jobs=self.n_jobs))
+        return [None if graph is None else next(good) for graph in molecules.graphs], molecules.errors
 
     def _make_model_options(self) -> dict[str, Any]:
         return {
@@ -145,6 +150,8 @@ class MoleculeEstimator(GraphEstimator):
             "normaliser": self.normaliser,
             "edge_dim": BOND_WIDTH,
             "encodings": {"random_walk": 16} if self.encodings is None else dict(self.encodings),
+            "biases": dict(self.biases or {}),
+            "extra_edges": dict(self.extra_edges or {}),
             "dropout": self.dropout,
         }
 
@@ -178,8 +185,9 @@ class MoleculeEstimator(GraphEstimator):
         return {"features": FEATURE_VERSION, "target": self._target_config()}
 
     def _restore(self, config: dict[str, Any]) -> None:
-        if not isinstance(self.model_options_["encodings"], dict):
-            raise InputError("its encodings are not name → columns")
+        for name in STRUCTURE_OPTIONS:
+            if not isinstance(self.model_options_[name], dict):
+                raise InputError(f"its {name} are not name → number")
         if config["features"] != FEATURE_VERSION:
             raise InputError(f"it was trained on version {config['features']} of the atom features, here is {FEATURE_VERSION}")
         self._restore_target(config["target"])
@@ -256,9 +264,9 @@ class _MoleculeJob:
 
 
 def run_model(model: nn.Module, batch: Batch) -> Tensor:
-    """The output of a graph transformer for a batch of graphs, whose encodings are attributes `<name>_pe`."""
-    encodings = {name: batch[f"{name}_pe"] for name in cast(nn.ModuleDict, model.encodings)}
-    return model(batch.x, batch.edge_index, batch.edge_attr, batch.batch, encodings=encodings, batch_size=batch.num_graphs)
+    """The output of a graph transformer for a batch of graphs, whose attributes of structure are named as in `model.reads`."""
+    structure = {name: batch[name] for name in cast(GraphTransformer, model).reads}
+    return model(batch.x, batch.edge_index, batch.edge_attr, batch.batch, structure=structure, batch_size=batch.num_graphs)
 
 
 def check_rows(smiles: Iterable[str], y: Iterable[Any]) -> tuple[list[str], np.ndarray]:

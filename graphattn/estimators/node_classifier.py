@@ -14,11 +14,19 @@ from torch import Tensor, nn
 from torch_geometric.data import Data
 
 from graphattn.errors import InputError
-from graphattn.estimators.base import GraphEstimator, check_classes, digest, pack_classes, seeded, unpack_classes
+from graphattn.estimators.base import (
+    STRUCTURE_OPTIONS,
+    GraphEstimator,
+    check_classes,
+    digest,
+    pack_classes,
+    seeded,
+    unpack_classes,
+)
 from graphattn.nn import GraphTransformer
 from graphattn.ops import AdjacencyMask
 from graphattn.train import Progress, fit
-from graphattn.transforms import encoding_transform
+from graphattn.transforms import structure_transform
 
 
 class NodeClassifier(ClassifierMixin, GraphEstimator):
@@ -36,6 +44,9 @@ class NodeClassifier(ClassifierMixin, GraphEstimator):
         normaliser: "softmax", "sigmoid", "relu", "sparsemax" or "entmax15".
         encodings: structural encodings added to the node vectors, name → columns. Default: {"degree": 1}, and for a network
             without features {"degree": 1, "laplacian": 8}.
+        biases: what full and pair attention know of pairs of nodes, name → columns, see `graphattn.nn.BIASES`. Default: none.
+        extra_edges: edges of masked attention beside those of the graph, name → number, see `graphattn.nn.ExtraEdges`. Default:
+            none.
         dropout: probability of dropping a channel in training.
         attention_dropout: probability of dropping an attention weight in training.
         epochs: the largest number of passes over the network.
@@ -63,6 +74,8 @@ class NodeClassifier(ClassifierMixin, GraphEstimator):
         attention_score: str = "dot",
         normaliser: str = "softmax",
         encodings: Mapping[str, int] | None = None,
+        biases: Mapping[str, int] | None = None,
+        extra_edges: Mapping[str, int] | None = None,
         dropout: float = 0.5,
         attention_dropout: float = 0.0,
         epochs: int = 200,
@@ -80,6 +93,8 @@ class NodeClassifier(ClassifierMixin, GraphEstimator):
         self.attention_score = attention_score
         self.normaliser = normaliser
         self.encodings = encodings
+        self.biases = biases
+        self.extra_edges = extra_edges
         self.dropout = dropout
         self.attention_dropout = attention_dropout
         self.epochs = epochs
@@ -195,6 +210,8 @@ class NodeClassifier(ClassifierMixin, GraphEstimator):
             "score": self.attention_score,
             "normaliser": self.normaliser,
             "encodings": default if self.encodings is None else dict(self.encodings),
+            "biases": dict(self.biases or {}),
+            "extra_edges": dict(self.extra_edges or {}),
             "dropout": self.dropout,
             "attention_dropout": self.attention_dropout,
             "input_dropout": self.dropout,
@@ -208,13 +225,15 @@ class NodeClassifier(ClassifierMixin, GraphEstimator):
             raise InputError(f"data.x must have {expected} features, as in training, got {width}")
         if x is not None and not bool((x.values() if x.layout == torch.sparse_csr else x).isfinite().all()):
             raise InputError("data.x holds values that are NaN or infinite")
-        encodings = self.model_options_["encodings"]
-        encoded = encoding_transform(encodings)(Data(edge_index=data.edge_index, num_nodes=data.num_nodes))
+        transform = structure_transform(*(self.model_options_[name] for name in STRUCTURE_OPTIONS))
+        bare = Data(edge_index=data.edge_index, num_nodes=data.num_nodes)
+        known = set(bare.keys())
+        structure = {name: value for name, value in transform(bare) if name not in known}
         mask = AdjacencyMask.from_edge_index(data.edge_index, data.num_nodes)
         return {
             "x": None if x is None else (x if x.layout == torch.sparse_csr else x.float()).to(device),
             "edge_index": mask.to(device),
-            "encodings": {name: encoded[f"{name}_pe"].to(device) for name in encodings},
+            "structure": {name: value.to(device) for name, value in structure.items()},
         }
 
     def _extra_config(self) -> dict[str, Any]:

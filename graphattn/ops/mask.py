@@ -10,7 +10,7 @@ from torch import Tensor
 
 from graphattn.errors import InputError
 from graphattn.ops.layout import GroupedEdges, check_range, group_blocks, group_edges, not_inference
-from graphattn.ops.recall import plain, recall, remembered
+from graphattn.ops.recall import plain, recall, recall_with, remembered
 
 
 @dataclass(eq=False)
@@ -21,17 +21,24 @@ class AdjacencyMask:
     keys and values on the `num_sources` source nodes (equal numbers for a plain graph, different ones for a bipartite one).
     What kernels want to know of a mask (`by_target`, `by_source`) is found out when first asked for, and kept.
 
+    Edges may be of several types: a union keeps those of its parts apart, and `with_types` sets them. Types change nothing
+    about who attends to whom; a layer may learn a bias for each.
+
     Args:
         source: node j of each edge, int64, shape [edges].
         target: node i of each edge, int64, shape [edges].
         num_sources: number of source nodes.
         num_targets: number of target nodes.
+        edge_type: the type of each edge, int64 in [0, num_types), shape [edges]; None where all are of type 0.
+        num_types: number of types that there may be.
     """
 
     source: Tensor
     target: Tensor
     num_sources: int
     num_targets: int
+    edge_type: Tensor | None = None
+    num_types: int = 1
 
     @classmethod
     def from_edge_index(cls, edge_index: Tensor, num_nodes: int | tuple[int, int] | None = None) -> AdjacencyMask:
@@ -109,10 +116,35 @@ class AdjacencyMask:
         """Whether an edge occurs more than once."""
         return torch.stack([self.source, self.target]).unique(dim=1).shape[1] < self.num_edges
 
+    @remembered
+    def type_columns(self) -> Tensor:
+        """One where an edge is of a type, zero elsewhere: float32, [edges, num_types]. A product with it picks rows by type."""
+        with not_inference():
+            types = self._types()
+            return (types.unsqueeze(1) == torch.arange(self.num_types, device=types.device)).float()
+
+    def with_types(self, edge_type: Tensor, num_types: int) -> AdjacencyMask:
+        """The same edges, with a type for each.
+
+        Args:
+            edge_type: integers in [0, num_types), [edges].
+            num_types: number of types that there may be.
+
+        Raises:
+            InputError: on a wrong shape or type, or a number out of range.
+        """
+        floats = edge_type.is_floating_point() or edge_type.is_complex() or edge_type.dtype == torch.bool
+        if edge_type.shape != self.source.shape or floats:
+            given = f"{edge_type.dtype} {list(edge_type.shape)}"
+            raise InputError(f"edge_type must be an integer for each of the {self.num_edges} edges, got {given}")
+        check_range("edge_type", edge_type, num_types)
+        return AdjacencyMask(self.source, self.target, self.num_sources, self.num_targets, edge_type.long(), num_types)
+
     def with_self_loops(self) -> AdjacencyMask:
         """The same mask with one self-loop a node after the other edges (also where a node has one already).
 
-        It is made once, and the next call returns the same object.
+        The loops are of type 0, as all edges of a mask without types are. It is made once, and the next call returns the
+        same object.
         """
         return self._with_self_loops
 
@@ -124,10 +156,11 @@ class AdjacencyMask:
             )
         with not_inference():
             loop = torch.arange(self.num_targets, device=self.source.device)
-            return self | AdjacencyMask(loop, loop, self.num_sources, self.num_targets)
+            source, target = torch.cat([self.source, loop]), torch.cat([self.target, loop])
+            return self._of_same_nodes(source, target, _cat_types(self.edge_type, loop))
 
     def with_self_loops_renewed(self) -> tuple[AdjacencyMask, Tensor | None]:
-        """The edges without their self-loops, then one loop for each node that is both a source and a target.
+        """The edges without their self-loops, then one loop, of type 0, for each node that is both a source and a target.
 
         It is made once, and the next call returns the same objects.
 
@@ -143,7 +176,8 @@ class AdjacencyMask:
             stay = _no_self_loops(self.source, self.target)
             source, target = (torch.cat([end.index_select(0, stay), loop]) for end in (self.source, self.target))
             all_stay = not torch.compiler.is_compiling() and stay.shape[0] == self.num_edges
-            return AdjacencyMask(source, target, self.num_sources, self.num_targets), None if all_stay else stay
+            types = None if self.edge_type is None else self.edge_type.index_select(0, stay)
+            return self._of_same_nodes(source, target, _cat_types(types, loop)), None if all_stay else stay
 
     def reversed(self) -> AdjacencyMask:
         """The same edges from their targets to their sources; made once, and the next call returns the same object."""
@@ -151,22 +185,36 @@ class AdjacencyMask:
 
     @remembered
     def _reversed(self) -> AdjacencyMask:
-        return AdjacencyMask(self.target, self.source, self.num_targets, self.num_sources)
+        return AdjacencyMask(self.target, self.source, self.num_targets, self.num_sources, self.edge_type, self.num_types)
 
     def __or__(self, other: AdjacencyMask) -> AdjacencyMask:
-        """The union: the edges of `self`, then those of `other`; duplicates are kept."""
+        """The union: the edges of `self`, then those of `other`; duplicates are kept.
+
+        Every edge keeps its type, those of `other` numbered after those of `self`: `edges | jumps | more` has types 0, 1, 2.
+        It is made once, and the next call with the same `other` returns the same object.
+        """
         if (self.num_sources, self.num_targets) != (other.num_sources, other.num_targets):
             raise InputError(
                 f"a union needs masks over the same nodes, got {self.num_sources} → {self.num_targets} "
                 f"and {other.num_sources} → {other.num_targets}"
             )
-        source = torch.cat([self.source, other.source])
-        target = torch.cat([self.target, other.target])
-        return AdjacencyMask(source, target, self.num_sources, self.num_targets)
+        return recall_with(self, "_union", (other,), lambda: self._union_with(other))
+
+    def _union_with(self, other: AdjacencyMask) -> AdjacencyMask:
+        source, target = (torch.cat(ends) for ends in ((self.source, other.source), (self.target, other.target)))
+        types = torch.cat([self._types(), other._types() + self.num_types])
+        return AdjacencyMask(source, target, self.num_sources, self.num_targets, types, self.num_types + other.num_types)
 
     def to(self, device: torch.device | str) -> AdjacencyMask:
         """The same mask on another device."""
-        return AdjacencyMask(self.source.to(device), self.target.to(device), self.num_sources, self.num_targets)
+        types = None if self.edge_type is None else self.edge_type.to(device)
+        return self._of_same_nodes(self.source.to(device), self.target.to(device), types)
+
+    def _types(self) -> Tensor:
+        return torch.zeros_like(self.source) if self.edge_type is None else self.edge_type
+
+    def _of_same_nodes(self, source: Tensor, target: Tensor, edge_type: Tensor | None) -> AdjacencyMask:
+        return AdjacencyMask(source, target, self.num_sources, self.num_targets, edge_type, self.num_types)
 
 
 @dataclass(eq=False)
@@ -243,6 +291,18 @@ class BlockDiagonalMask:
         return self.num_nodes
 
     @property
+    def num_graphs(self) -> int:
+        return self.ptr.shape[0] - 1
+
+    @remembered
+    def batch(self) -> Tensor:
+        """The graph number of each node, in the caller's order, int64, [nodes]."""
+        with not_inference():
+            graphs = torch.arange(self.num_graphs, device=self.ptr.device)
+            batch = torch.repeat_interleave(graphs, self.ptr.diff(), output_size=self.num_nodes)
+            return batch if self.order is None else torch.empty_like(batch).index_copy(0, self.order, batch)
+
+    @property
     def num_pairs(self) -> int:
         return int(self.ptr.diff().square().sum())
 
@@ -296,6 +356,10 @@ def _(source: Tensor, target: Tensor) -> Tensor:
 
 def _pair(num_nodes: int | tuple[int, int]) -> tuple[int, int]:
     return num_nodes if isinstance(num_nodes, tuple) else (num_nodes, num_nodes)
+
+
+def _cat_types(edge_type: Tensor | None, loop: Tensor) -> Tensor | None:
+    return None if edge_type is None else torch.cat([edge_type, torch.zeros_like(loop)])
 
 
 def _stored_indices(adjacency: Tensor) -> tuple[Tensor, Tensor]:

@@ -39,6 +39,25 @@ def recall(kind: type[T], tensor: Tensor, size: Size, make: Callable[[Tensor, Si
     return made
 
 
+def recall_with(instance: object, name: str, others: tuple[object, ...], make: Callable[[], T]) -> T:
+    """`make()`, or what it gave the last time with the same `others`: kept on the instance, as `name`. Not while tracing.
+
+    Tensors are the same if they are one object; what changes them in place must be among `others`, too.
+    """
+    if torch.compiler.is_compiling():
+        return make()
+    known = vars(instance).get(name)
+    if known is None or not all(one is other or _equal(one, other) for one, other in zip(known[0], others, strict=True)):
+        with not_inference():
+            known = (others, make())
+        setattr(instance, name, known)
+    return known[1]
+
+
+def _equal(one: object, other: object) -> bool:
+    return not isinstance(one, Tensor) and one == other
+
+
 class remembered(Generic[T]):
     """A property that is computed when first read, and kept on the instance; no field of a dataclass.
 

@@ -1,13 +1,29 @@
 from __future__ import annotations
 
-from torch_geometric.data import Data
-from torch_geometric.transforms import BaseTransform
-from torch_geometric.utils import degree
+import torch
+from torch import Tensor
+
+from graphattn.errors import InputError
+from graphattn.transforms.structure import Graphs, StructuralTransform
 
 
-class AddDegree(BaseTransform):
-    """Adds `data.degree_pe` [nodes, 1] = log(1 + in-degree); multi-edges and self-loops count."""
+class AddDegree(StructuralTransform):
+    """Adds `data.degree_pe` [nodes, 1 or 2] = log(1 + degree); multi-edges count, a self-loop counts as one edge in and out.
 
-    def forward(self, data: Data) -> Data:
-        data.degree_pe = degree(data.edge_index[1], data.num_nodes).log1p().unsqueeze(-1)
-        return data
+    Args:
+        direction: "in": edges into the node; "out": edges out of it; "both": a column of each, in-degree first.
+
+    Raises:
+        InputError: on an unknown direction.
+    """
+
+    def __init__(self, direction: str = "in") -> None:
+        if direction not in ("in", "out", "both"):
+            raise InputError(f"direction must be 'in', 'out' or 'both', got {direction!r}")
+        self.direction = direction
+
+    def compute(self, graphs: Graphs) -> dict[str, Tensor]:
+        source, target = graphs.edge_index
+        ends = {"in": [target], "out": [source], "both": [target, source]}[self.direction]
+        degree = torch.stack([end.bincount(minlength=graphs.num_nodes) for end in ends], 1)
+        return {"degree_pe": degree.float().log1p()}

@@ -12,6 +12,7 @@ from sklearn.exceptions import NotFittedError
 from sklearn.model_selection import cross_val_score
 
 from graphattn import InputError, MoleculeClassifier, MoleculeRegressor
+from graphattn.chem import BOND_WIDTH
 from graphattn.train import TrainOptions
 
 # Ten small molecules and their Wildman-Crippen logP.
@@ -228,6 +229,40 @@ def test_options_reach_the_model_and_the_disk(tmp_path, attention, encodings):
     again = MoleculeRegressor.from_pretrained(tmp_path / "model")
     assert np.array_equal(again.predict(smiles), model.predict(smiles))
     assert again.get_params() == {**model.get_params(), "encodings": encodings}
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"attention": "masked+full", "biases": {"distance": 3, "edge": BOND_WIDTH}},
+        {"attention": "pair", "biases": {"relative_walk": 4, "resistance": 2}, "encodings": {}},
+        {"extra_edges": {"k_hop": 2, "expander": 3, "virtual": 1}, "readout": "virtual"},
+        {"attention": ["sgformer", "masked+performer"], "encodings": {"sign_invariant": 3, "laplacian": 3, "cycles": 4}},
+    ],
+    ids=["biases", "pair", "edges", "linear"],
+)
+def test_what_is_known_of_structure_reaches_the_disk(tmp_path, options):
+    smiles = [*SMILES, "C", "C.C"]
+    model = MoleculeRegressor(**{**SMALL, "num_layers": 2, **options}).fit(smiles, [*LOGP, 0.6, 1.2])
+    model.save_pretrained(tmp_path / "model")
+    again = MoleculeRegressor.from_pretrained(tmp_path / "model")
+    assert np.array_equal(again.predict(smiles), model.predict(smiles))
+    assert again.get_params() == model.get_params()
+
+
+@pytest.mark.parametrize(
+    ("params", "message"),
+    [
+        ({"biases": {"distance": 0}}, "biases 'distance' must be a whole number of at least 1, got 0"),
+        ({"biases": {"angle": 3}}, "biases must be among distance, relative_walk, resistance, edge, got 'angle'"),
+        ({"extra_edges": {"expander": 2}}, "degree must be at least 3, got 2"),
+        ({"biases": {"distance": 3}}, "biases are of pairs of nodes"),
+        ({"attention": "full", "biases": {"edge": 3}}, "the bias 'edge' must have as many columns as edge_dim, got 3 and "),
+    ],
+)
+def test_structure_that_does_not_fit(params, message):
+    with pytest.raises(InputError, match=f"^{message}"):
+        MoleculeRegressor(**{**SMALL, **params}).fit(SMILES, LOGP)
 
 
 def test_saved_files(fitted, tmp_path):

@@ -179,6 +179,24 @@ def test_it_is_a_scikit_learn_estimator():
     assert clone(model).get_params() == model.get_params()
 
 
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"attention": ["masked+sgformer", "polynormer"], "encodings": {"sign_invariant": 3}},
+        {"extra_edges": {"k_hop": 2, "expander": 3, "virtual": 2}, "encodings": {"degree_bucket": 2}},
+        {"attention": "masked+full", "biases": {"distance": 3, "resistance": 2}},
+    ],
+    ids=["linear", "edges", "biases"],
+)
+def test_what_is_known_of_structure_reaches_the_disk(tmp_path, options):
+    data = two_cliques()
+    model = NodeClassifier(**SMALL, **options).fit(data)
+    model.save_pretrained(tmp_path / "model")
+    again = NodeClassifier.from_pretrained(tmp_path / "model")
+    assert np.array_equal(again.predict_proba(data), model.predict_proba(data))
+    assert again.get_params() == model.get_params()
+
+
 def without(name):
     data = two_cliques()
     data[name] = None

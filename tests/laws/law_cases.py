@@ -14,6 +14,7 @@ import torch
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
+from torch_geometric.data import Data
 
 from graphattn.nn import (
     EncoderLayer,
@@ -23,17 +24,23 @@ from graphattn.nn import (
     MaskedSelfAttention,
     NodeHead,
     SparseLinear,
+    Surroundings,
     conv,
 )
+from graphattn.nn.encoder import attention_parts
 from graphattn.ops import NORMALISERS, Additive, AdjacencyMask, BlockDiagonalMask, EdgeFeatures, Mask, Static, attention
 from graphattn.ops.cpu import sort
 from graphattn.ops.fused import NORMALISERS as FUSED_NORMALISERS
+from graphattn.transforms import structure_transform
 
 law = settings(deadline=None, derandomize=True, max_examples=10, database=None, suppress_health_check=[HealthCheck.too_slow])
 
 TOLERANCE = {torch.float64: 1e-9, torch.float32: 1e-5, torch.bfloat16: 1e-2}
 HEADS, CHANNELS, VALUE_CHANNELS, EDGE_CHANNELS = 2, 3, 4, 2
 WIDTH, EDGE_DIM, ENCODINGS = 8, 3, {"degree": 1, "random_walk": 4, "laplacian": 3}
+BIASES = {"distance": 2, "relative_walk": 4, "resistance": 2, "edge": EDGE_DIM}
+EXTRA_EDGES = {"k_hop": 3, "expander": 3, "virtual": 2}
+STRUCTURE = structure_transform(biases=BIASES, extra_edges=EXTRA_EDGES)
 
 
 def assert_equal(actual: Tensor, expected: Tensor, dtype: torch.dtype | None = None) -> None:
@@ -300,12 +307,15 @@ def gradients(out: Tensor, inputs: list[Tensor]) -> list[Tensor]:
 
 @dataclass(frozen=True)
 class LayerInputs:
-    """What layers take: graphs with vectors on nodes and edges."""
+    """What layers take: graphs with vectors on nodes and edges, and what is known of their structure, named as transforms do.
+
+    Encodings of nodes are drawn, as node vectors are; what is known of pairs, and edges beyond the graphs' own, is computed.
+    """
 
     graphs: Graphs
     x: Tensor
     edge_attr: Tensor
-    encodings: dict[str, Tensor]
+    structure: dict[str, Tensor]
 
     @classmethod
     def draw(cls, made: Graphs, seed: int = 0) -> LayerInputs:
@@ -314,20 +324,29 @@ class LayerInputs:
         def normal(*shape: int) -> Tensor:
             return torch.randn(shape, generator=generator, dtype=torch.float64)
 
-        encodings = {name: normal(made.num_nodes, columns) for name, columns in ENCODINGS.items()}
-        return cls(made, normal(made.num_nodes, WIDTH), normal(made.num_edges, EDGE_DIM), encodings)
+        encodings = {f"{name}_pe": normal(made.num_nodes, columns) for name, columns in ENCODINGS.items()}
+        x, edge_attr = normal(made.num_nodes, WIDTH), normal(made.num_edges, EDGE_DIM)
+        return cls(made, x, edge_attr, encodings | computed_structure(made))
 
     def select(self, made: Graphs, nodes: Tensor, edges: Tensor) -> LayerInputs:
-        encodings = {name: columns[nodes] for name, columns in self.encodings.items()}
-        return LayerInputs(made, self.x[nodes], self.edge_attr[edges], encodings)
+        encodings = {name: columns[nodes] for name, columns in self.structure.items() if name.endswith("_pe")}
+        chosen = LayerInputs(made, self.x[nodes], self.edge_attr[edges], encodings | computed_structure(made))
+        return chosen.to(self.x.dtype)
 
     def to(self, dtype: torch.dtype) -> LayerInputs:
-        encodings = {name: columns.to(dtype) for name, columns in self.encodings.items()}
-        return replace(self, x=self.x.to(dtype), edge_attr=self.edge_attr.to(dtype), encodings=encodings)
+        structure = {name: value.to(dtype) if value.is_floating_point() else value for name, value in self.structure.items()}
+        return replace(self, x=self.x.to(dtype), edge_attr=self.edge_attr.to(dtype), structure=structure)
 
     @property
     def floats(self) -> list[Tensor]:
-        return [self.x, self.edge_attr, *self.encodings.values()]
+        return [self.x, self.edge_attr, *(value for value in self.structure.values() if value.is_floating_point())]
+
+
+def computed_structure(made: Graphs) -> dict[str, Tensor]:
+    data = Data(edge_index=made.edge_index, num_nodes=made.num_nodes, batch=made.batch)
+    known = set(data.keys())
+    values = {name: value for name, value in STRUCTURE(data) if name not in known}
+    return {name: value.double() if value.is_floating_point() else value for name, value in values.items()}
 
 
 @dataclass(frozen=True)
@@ -361,18 +380,24 @@ def _masked(module: nn.Module, i: LayerInputs, **options: Any) -> Any:
     return module(i.x, i.graphs.edge_index, i.edge_attr if module.edge_dim else None, **options)
 
 
+def _typed(module: nn.Module, i: LayerInputs, **options: Any) -> Any:
+    """The type of an edge follows from its features, so that it goes with the edge wherever that stands."""
+    mask = i.graphs.adjacency().with_types((i.edge_attr[:, 0] > 0).long(), 2)
+    return module(i.x, mask, i.edge_attr, **options)
+
+
 def _full(module: nn.Module, i: LayerInputs, **options: Any) -> Any:
     return module(i.x, i.graphs.batch, **options)
 
 
 def _encoder(module: nn.Module, i: LayerInputs, **options: Any) -> Any:
-    return module(i.x, i.graphs.adjacency(), i.graphs.blocks(), i.edge_attr, **options)
+    return module(i.x, Surroundings(i.graphs.adjacency(), i.graphs.blocks(), i.edge_attr), **options)
 
 
 def _model(module: nn.Module, i: LayerInputs, **options: Any) -> Any:
     attr = i.edge_attr if module.edge_dim else None
-    encodings = {name: i.encodings[name] for name in module.encodings}
-    options = {"encodings": encodings, "batch_size": i.graphs.num_graphs, **options}
+    structure = {name: i.structure[name] for name in module.reads}
+    options = {"structure": structure, "batch_size": i.graphs.num_graphs, **options}
     return module(i.x, i.graphs.edge_index, attr, i.graphs.batch, **options)
 
 
@@ -389,7 +414,7 @@ def _sparse_rows(module: nn.Module, i: LayerInputs) -> Any:
 
 
 def _layer_cases() -> Iterator[LayerCase]:
-    on = {"masked": "edges", "full": "pairs"}
+    on = {"masked": "edges", "full": "pairs", "pair": "pairs"}
     for score, normaliser in product(("dot", "additive", "static"), NORMALISERS):
         kind = {"score": score, "normaliser": normaliser}
         yield LayerCase(
@@ -415,6 +440,12 @@ def _layer_cases() -> Iterator[LayerCase]:
             _masked,
             weights=("loops" if "loops" in name else "edges",),
         )
+    yield LayerCase(
+        "masked-types",
+        lambda: MaskedSelfAttention(WIDTH, WIDTH, 2, edge_dim=EDGE_DIM, edge_types=3),
+        _typed,
+        weights=("edges",),
+    )
     yield LayerCase("full-bare", lambda: FullSelfAttention(WIDTH, WIDTH, bias=False, out_proj=False), _full, weights=("pairs",))
     for attention_kind, norm in product(("masked", "full"), ("pre", "post")):
         yield LayerCase(
@@ -431,16 +462,25 @@ def _layer_cases() -> Iterator[LayerCase]:
         "mean": {"readout": "mean", "attention": ("masked", "full"), "edge_dim": EDGE_DIM, "encodings": ENCODINGS},
         "sum": {"readout": "sum", "attention": ("full", "masked"), "normaliser": "entmax15"},
         "attention": {"readout": "attention", "attention": "full", "encodings": ENCODINGS},
+        "hybrid": {"attention": ("masked+full", "masked"), "edge_dim": EDGE_DIM, "biases": BIASES},
+        "pair": {"attention": ("pair", "masked+pair"), "edge_dim": EDGE_DIM, "biases": BIASES, "norm": "post"},
+        "linear": {"attention": ("masked+sgformer", "polynormer"), "edge_dim": EDGE_DIM},
+        "performer": {"attention": "performer", "readout": "mean"},
+        "far": {"extra_edges": {"k_hop": 3, "virtual": 2}, "readout": "virtual", "edge_dim": EDGE_DIM},
+        "expander": {"extra_edges": {"expander": 3}},
     }
     for name, options in models.items():
         kinds = options.get("attention", "masked")
         kinds = (kinds, kinds) if isinstance(kinds, str) else kinds
+        # Linear attention has no weights; those of extra edges come after the edges, see tests/nn/test_nn_model.py.
+        plain = name in ("linear", "performer", "far", "expander")
+        weights = () if plain else tuple(on[part] for kind in kinds for part in attention_parts(kind))
         yield LayerCase(
             f"model-{name}",
             lambda options=options: GraphTransformer(WIDTH, WIDTH, 3, num_layers=2, heads=2, **options),
             _model,
             per="graph" if "readout" in options else "node",
-            weights=tuple(on[kind] for kind in kinds),
+            weights=weights,
         )
     for pool in ("mean", "sum", "attention"):
         yield LayerCase(f"graph-head-{pool}", lambda pool=pool: GraphHead(WIDTH, 3, pool=pool), _graph_head, per="graph")

@@ -71,5 +71,4 @@ def test_a_model_reads_no_batch_as_one_graph(case: LayerCase) -> None:
     made = Graphs(torch.zeros(3, dtype=torch.long), torch.tensor([[0, 1, 2], [1, 2, 2]]), 1)
     module, inputs = case.make(), LayerInputs.draw(made)
     attr = inputs.edge_attr if module.edge_dim else None
-    encodings = {name: inputs.encodings[name] for name in module.encodings}
-    assert_equal(module(inputs.x, made.edge_index, attr, encodings=encodings), case(module, inputs))
+    assert_equal(module(inputs.x, made.edge_index, attr, structure=inputs.structure), case(module, inputs))

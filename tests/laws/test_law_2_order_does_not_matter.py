@@ -56,7 +56,10 @@ def test_op(case: OpCase, made: Graphs, seed: int, data: st.DataObject) -> None:
     assert_equal(other_weights, weights[on_pairs])
 
 
-@pytest.mark.parametrize("case", [*LAYER_CASES, *DROPIN_CASES_WITHOUT_NODES], ids=str)
+# Exempt are expander edges, which are drawn at random: seeded by the graph as it is numbered, not by its place in the batch.
+@pytest.mark.parametrize(
+    "case", [case for case in (*LAYER_CASES, *DROPIN_CASES_WITHOUT_NODES) if case.name != "model-expander"], ids=str
+)
 @law
 @given(made=graphs(), seed=seeds, dtype=both)
 def test_layer(case: LayerCase, made: Graphs, seed: int, dtype: torch.dtype) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 from hypothesis import given
@@ -38,6 +40,11 @@ def assert_rows_sum_to_one(weights: Tensor, target: Tensor, num_nodes: int) -> N
     assert_equal(sums, attends.unsqueeze(-1).expand_as(sums).to(weights.dtype))
 
 
+def all_weights(weights: Any) -> list[Tensor]:
+    """Those of a layer, of two attentions in parallel, or of all layers of a model, in their order."""
+    return [weights] if isinstance(weights, Tensor) else [tensor for part in weights for tensor in all_weights(part)]
+
+
 @pytest.mark.parametrize("case", OP_CASES, ids=str)
 @law
 @given(made=graphs())
@@ -69,7 +76,7 @@ def test_layer(case: LayerCase, made: Graphs) -> None:
     plain, (out, weights) = case(module, inputs), case(module, inputs, return_attention=True)
     assert type(plain) is Tensor
     assert_equal(out, plain)
-    weights = weights if isinstance(weights, list) else [weights]
+    weights = all_weights(weights)
     assert len(weights) == len(case.weights)
     relaxed = any(name in case.name for name in ("sigmoid", "relu"))
     for of_layer, stand_on in zip(weights, case.weights, strict=True):
@@ -89,8 +96,7 @@ def test_weights_of_a_layer_are_those_before_dropout(case: LayerCase) -> None:
         if isinstance(getattr(part, "dropout", None), float):
             part.dropout = 0.5
     _, weights = case(module, inputs, return_attention=True)
-    expected, weights = (part[0] if isinstance(part, list) else part for part in (expected, weights))
-    assert same_bits([weights], [expected])
+    assert same_bits(all_weights(weights)[:1], all_weights(expected)[:1])
 
 
 @pytest.mark.parametrize("case", [*(case for case in LAYER_CASES if not case.weights), *DROPIN_CASES], ids=str)

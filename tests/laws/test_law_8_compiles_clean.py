@@ -9,15 +9,15 @@ from typing import Any
 
 import pytest
 import torch
-from law_cases import DROPIN_CASES, ENCODINGS, LAYER_CASES, Graphs, LayerCase, LayerInputs, OpCase, assert_equal, gradients
+from law_cases import DROPIN_CASES, LAYER_CASES, Graphs, LayerCase, LayerInputs, OpCase, assert_equal, gradients
 from torch import Tensor, nn
 from torch.export import Dim
 
 from graphattn.ops import NORMALISERS
 
-SMALL = Graphs(torch.tensor([0, 1, 0, 1, 1]), torch.tensor([[0, 2, 2, 1, 3, 4], [2, 0, 0, 3, 3, 4]]), 2)
+SMALL = Graphs(torch.tensor([0, 1, 0, 1, 1]), torch.tensor([[0, 2, 2, 1, 3, 3, 4], [2, 0, 0, 3, 3, 4, 1]]), 2)
 LARGE = Graphs(
-    torch.tensor([0, 1, 0, 1, 1, 2, 2, 0]), torch.tensor([[0, 2, 2, 1, 3, 4, 5, 6, 7], [2, 0, 0, 3, 3, 4, 5, 5, 0]]), 3
+    torch.tensor([0, 1, 0, 1, 1, 2, 2, 0]), torch.tensor([[0, 2, 2, 1, 3, 3, 5, 6, 7], [2, 0, 0, 3, 3, 4, 5, 5, 0]]), 3
 )
 OP_GRID = [
     OpCase(mask, score, normaliser, bias=True, edge_attr=mask == "adjacency")
@@ -97,7 +97,7 @@ def _standing_in(module: nn.Module, function: Callable[..., Any]) -> Any:
 
     class StandIn:
         edge_dim = getattr(module, "edge_dim", None)
-        encodings = getattr(module, "encodings", None)
+        reads = getattr(module, "reads", None)
 
         def __call__(self, *args: Any, **options: Any) -> Any:
             return function(*args, **options)
@@ -112,25 +112,38 @@ class Export(nn.Module):
         super().__init__()
         self.module, self.case, self.num_graphs = case.make(), case, num_graphs
 
-    def forward(self, x: Tensor, edge_index: Tensor, edge_attr: Tensor, batch: Tensor, *encodings: Tensor) -> Tensor:
-        named = dict(zip(ENCODINGS, encodings, strict=True))
+    @property
+    def reads(self) -> tuple[str, ...]:
+        return getattr(self.module, "reads", ())
+
+    def forward(self, x: Tensor, edge_index: Tensor, edge_attr: Tensor, batch: Tensor, *structure: Tensor) -> Tensor:
+        named = dict(zip(self.reads, structure, strict=True))
         return self.case(self.module, LayerInputs(Graphs(batch, edge_index, self.num_graphs), x, edge_attr, named))
 
 
 @pytest.mark.parametrize("case", LAYER_GRID, ids=str)
 def test_export_layer(case: LayerCase) -> None:
+    module, nodes, edges = Export(case, SMALL.num_graphs), Dim("nodes"), Dim("edges")
+    sizes = {
+        "_pe": {0: nodes},
+        "pair": {0: Dim("pairs")},
+        "khop_index": {1: Dim("near")},
+        "khop_distance": {0: Dim("near")},
+        "expander_index": {1: Dim("far")},
+    }
+
     def arguments(made: Graphs) -> tuple[Tensor, ...]:
         inputs = LayerInputs.draw(made)
-        return inputs.x, made.edge_index, inputs.edge_attr, made.batch, *inputs.encodings.values()
+        return inputs.x, made.edge_index, inputs.edge_attr, made.batch, *(inputs.structure[name] for name in module.reads)
 
-    module, nodes, edges = Export(case, SMALL.num_graphs), Dim("nodes"), Dim("edges")
-    shapes = {
+    shapes: dict[str, Any] = {
         "x": {0: nodes},
         "edge_index": {1: edges},
         "edge_attr": {0: edges},
         "batch": {0: nodes},
-        "encodings": tuple({0: nodes} for _ in ENCODINGS),
     }
+    if module.reads:
+        shapes["structure"] = tuple(next(size for end, size in sizes.items() if name.endswith(end)) for name in module.reads)
     exported = torch.export.export(module, arguments(SMALL), dynamic_shapes=shapes).module()
     for made in (SMALL, replace(LARGE, batch=LARGE.batch.clamp(max=1))):
         assert_equal(exported(*arguments(made)), module(*arguments(made)))

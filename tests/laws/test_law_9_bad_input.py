@@ -10,7 +10,16 @@ import pytest
 import torch
 
 from graphattn.errors import InputError
-from graphattn.nn import EncoderLayer, FullSelfAttention, GraphHead, GraphTransformer, MaskedSelfAttention, SparseLinear
+from graphattn.nn import (
+    ENCODINGS,
+    EncoderLayer,
+    FullSelfAttention,
+    GraphHead,
+    GraphTransformer,
+    MaskedSelfAttention,
+    SparseLinear,
+    Surroundings,
+)
 from graphattn.ops import Additive, AdjacencyMask, BlockDiagonalMask, EdgeFeatures, Static, attention
 
 EDGES = torch.tensor([[0, 1], [1, 2]])
@@ -174,20 +183,74 @@ CASES: dict[str, tuple[Callable[[], Any], str]] = {
     ),
     "encoder-attention": (
         lambda: EncoderLayer(8, 2, attention="local"),
-        "attention must be 'masked' or 'full', got 'local'",
+        "attention must be 'masked', one of full, sgformer, polynormer, performer, pair, or both as in 'masked+full', "
+        "got 'local'",
     ),
     "encoder-norm": (lambda: EncoderLayer(8, 2, norm="both"), "norm must be 'pre' or 'post', got 'both'"),
     "pool": (lambda: GraphHead(8, 1, pool="max"), "pool must be 'mean', 'sum' or 'attention', got 'max'"),
     "sparse-linear": (lambda: SparseLinear(4, 2)(X), "x must have shape [nodes, 4], got [3, 8]"),
     # the model
-    "readout": (lambda: model(readout="max"), "readout must be 'node', 'mean', 'sum' or 'attention', got 'max'"),
+    "readout": (lambda: model(readout="max"), "readout must be one of node, mean, sum, attention, virtual, got 'max'"),
     "attention-kinds": (
         lambda: model(attention=["full"]),
         "attention must name one kind, or one for each of the 2 layers, got 1",
     ),
     "encoding-name": (
         lambda: model(encodings={"sine": 4}),
-        "encodings must be among degree, random_walk, laplacian, got 'sine'",
+        f"encodings must be among {', '.join(ENCODINGS)}, got 'sine'",
+    ),
+    "two-global-attentions": (
+        lambda: EncoderLayer(8, 2, attention="full+pair"),
+        "attention must be 'masked', one of full, sgformer, polynormer, performer, pair, or both as in 'masked+full', "
+        "got 'full+pair'",
+    ),
+    "pair-without-state": (
+        lambda: EncoderLayer(8, 2, attention="pair")(X, Surroundings(MASK, BLOCKS)),
+        "pair must be given for attention='pair': it is the state on pairs that the layer begins from",
+    ),
+    "bias-name": (
+        lambda: model(biases={"angle": 1}, attention="full"),
+        "biases must be among distance, relative_walk, resistance, edge, got 'angle'",
+    ),
+    "biases-without-pairs": (
+        lambda: model(biases={"distance": 4}),
+        "biases are of pairs of nodes, which only full and pair attention look at, got attention='masked'",
+    ),
+    "pair-without-biases": (
+        lambda: model(attention="pair"),
+        "attention 'pair' needs biases, such as {'relative_walk': 8}: its state on pairs begins from them",
+    ),
+    "edge-bias-of-another-width": (
+        lambda: model(biases={"edge": 4}, attention="full", edge_dim=5),
+        "the bias 'edge' must have as many columns as edge_dim, got 4 and 5",
+    ),
+    "edge-bias-without-edges": (
+        lambda: model(biases={"edge": 5}, attention="full", edge_dim=5)(X, EDGES),
+        "edge_attr must be given: the bias 'edge' reads it",
+    ),
+    "resistance-columns": (
+        lambda: model(biases={"resistance": 3}, attention="full"),
+        "the bias 'resistance' has 2 columns, got 3",
+    ),
+    "extra-edges-name": (
+        lambda: model(extra_edges={"hop": 2}),
+        "extra_edges must be among k_hop, expander, virtual, got 'hop'",
+    ),
+    "extra-edges-number": (
+        lambda: model(extra_edges={"k_hop": 1}),
+        "extra_edges 'k_hop' must be a whole number of at least 2, got 1",
+    ),
+    "extra-edges-of-global-attention": (
+        lambda: model(extra_edges={"k_hop": 2}, attention="full"),
+        "extra_edges are for masked attention, got attention='full'",
+    ),
+    "virtual-nodes-and-global-attention": (
+        lambda: model(extra_edges={"virtual": 1}, attention="masked+full"),
+        "virtual nodes are for masked attention alone: with global attention all nodes meet anyway",
+    ),
+    "readout-of-no-virtual-node": (
+        lambda: model(readout="virtual"),
+        "readout 'virtual' needs virtual nodes: extra_edges={'virtual': 1}",
     ),
     "no-input": (
         lambda: GraphTransformer(0, 8, 1),
@@ -203,8 +266,8 @@ CASES: dict[str, tuple[Callable[[], Any], str]] = {
         "x must be None: the model has no node features",
     ),
     "model-encodings": (
-        lambda: model(encodings={"degree": 1, "laplacian": 3})(X, EDGES, encodings={"degree": torch.zeros(3, 1)}),
-        "encodings must hold degree, laplacian, got degree",
+        lambda: model(encodings={"degree": 1, "laplacian": 3})(X, EDGES, structure={"degree_pe": torch.zeros(3, 1)}),
+        "structure must hold degree_pe, laplacian_pe, but laplacian_pe is not there",
     ),
     "model-x-width": (lambda: model()(X[:, :7], EDGES), "x must have shape [nodes, 8], got [3, 7]"),
 }

@@ -20,10 +20,12 @@ from graphattn.nn import (
     GraphHead,
     GraphTransformer,
     LaplacianEncoding,
+    LinearSelfAttention,
     MaskedSelfAttention,
     NodeHead,
     RandomWalkEncoding,
     SparseLinear,
+    Surroundings,
 )
 from graphattn.ops import AdjacencyMask
 
@@ -47,7 +49,7 @@ def test_encoder_equals_torch_transformer_encoder_layer(norm: str) -> None:
     with torch.no_grad():
         for parameter in theirs.parameters():
             parameter += 0.3 * torch.randn_like(parameter)
-        attention = ours.attention
+        attention = ours.attention["full"]
         projections = (attention.lin_query, attention.lin_key, attention.lin_value)
         weights, biases = theirs.self_attn.in_proj_weight.chunk(3), theirs.self_attn.in_proj_bias.chunk(3)
         for lin, weight, bias in zip(projections, weights, biases, strict=True):
@@ -63,12 +65,12 @@ def test_encoder_equals_torch_transformer_encoder_layer(norm: str) -> None:
         lin.load_state_dict(other.state_dict())
     x = normal(7, 6)
     adjacency = AdjacencyMask.from_edge_index(EDGES, 7)
-    assert close(ours(x, adjacency, BlockDiagonalMask.single(7)), theirs(x))
+    assert close(ours(x, Surroundings(adjacency, BlockDiagonalMask.single(7))), theirs(x))
 
 
 def test_encoder_dropout_in_training_only() -> None:
     layer = EncoderLayer(6, 3, dropout=0.5).double()
-    call = (normal(4, 6), AdjacencyMask.from_edge_index(EDGES, 4), BlockDiagonalMask.from_batch(BATCH))
+    call = (normal(4, 6), Surroundings(AdjacencyMask.from_edge_index(EDGES, 4), BlockDiagonalMask.from_batch(BATCH)))
     assert not torch.equal(layer(*call), layer(*call))
     layer.eval()
     assert torch.equal(layer(*call), layer(*call))
@@ -140,10 +142,11 @@ def test_sparse_linear_begins_as_torch_linear_does() -> None:
     assert repr(lin) == "SparseLinear(16, 2000)"
 
 
-@pytest.mark.parametrize("name", ENCODINGS)
+@pytest.mark.parametrize("name", COLUMNS)
 def test_encodings_give_node_vectors(name: str) -> None:
     module = ENCODINGS[name](COLUMNS[name], 5).double().eval()
     assert module(normal(3, COLUMNS[name])).shape == (3, 5)
+    assert module.reads == (f"{name}_pe",)
     assert {"degree": DegreeEncoding, "random_walk": RandomWalkEncoding, "laplacian": LaplacianEncoding}[name] is type(module)
 
 
@@ -159,23 +162,26 @@ def model(**options: Any) -> GraphTransformer:
 
 
 def test_kinds_of_attention_alternate() -> None:
-    kinds = [type(layer.attention) for layer in model(attention=["masked", "full"]).layers]
-    assert kinds == [MaskedSelfAttention, FullSelfAttention]
-    assert [type(layer.attention) for layer in model(attention="full").layers] == [FullSelfAttention] * 2
+    def kinds(attention: str | list[str]) -> list[list[type]]:
+        return [[type(part) for part in layer.attention.values()] for layer in model(attention=attention).layers]
+
+    assert kinds(["masked", "full"]) == [[MaskedSelfAttention], [FullSelfAttention]]
+    assert kinds("full") == [[FullSelfAttention]] * 2
+    assert kinds(["full+masked", "polynormer"]) == [[MaskedSelfAttention, FullSelfAttention], [LinearSelfAttention]]
 
 
 @pytest.mark.parametrize(("readout", "rows"), [("node", 4), ("mean", 2), ("sum", 2), ("attention", 2)])
 def test_shapes(readout: str, rows: int) -> None:
     net = model(readout=readout, edge_dim=5, encodings=COLUMNS)
-    encodings = {name: normal(4, columns) for name, columns in COLUMNS.items()}
+    structure = {f"{name}_pe": normal(4, columns) for name, columns in COLUMNS.items()}
     arguments = (normal(4, 6), EDGES, normal(5, 5), BATCH)
-    out = net(*arguments, encodings=encodings)
+    out = net(*arguments, structure=structure)
     assert out.shape == (rows, 3)
     if readout != "node":
-        longer = net(*arguments, encodings=encodings, batch_size=3)
+        longer = net(*arguments, structure=structure, batch_size=3)
         assert longer.shape == (3, 3)
         assert close(longer[:2], out)
-        assert net(*arguments[:3], encodings=encodings).shape == (1, 3)
+        assert net(*arguments[:3], structure=structure).shape == (1, 3)
 
 
 def test_embedding_adds_features_and_encodings() -> None:
@@ -183,13 +189,13 @@ def test_embedding_adds_features_and_encodings() -> None:
     x, encoding = normal(4, 6), normal(4, 4)
     seen = []
     net.layers[0].register_forward_pre_hook(lambda _, args: seen.append(args[0]))
-    net(x, EDGES, encodings={"random_walk": encoding})
+    net(x, EDGES, structure={"random_walk_pe": encoding})
     assert close(seen[0], net.lin_in(x) + net.encodings["random_walk"](encoding))
 
 
 def test_structure_alone() -> None:
     net = GraphTransformer(0, 8, 3, num_layers=1, heads=2, encodings={"degree": 1}).double().eval()
-    assert net(None, EDGES, encodings={"degree": normal(4, 1)}).shape == (4, 3)
+    assert net(None, EDGES, structure={"degree_pe": normal(4, 1)}).shape == (4, 3)
 
 
 def test_sparse_features_and_a_prepared_mask() -> None:
@@ -236,8 +242,8 @@ def test_every_parameter_gets_a_gradient() -> None:
     # A static score's query has no gradient where all of a row's scores lie on one side of the leaky ReLU's kink.
     torch.manual_seed(0)
     net = model(score="static", readout="attention", edge_dim=5, encodings=COLUMNS, attention=["masked", "full"])
-    encodings = {name: normal(4, columns) for name, columns in COLUMNS.items()}
-    net(normal(4, 6), EDGES, normal(5, 5), BATCH, encodings=encodings).square().sum().backward()
+    structure = {f"{name}_pe": normal(4, columns) for name, columns in COLUMNS.items()}
+    net(normal(4, 6), EDGES, normal(5, 5), BATCH, structure=structure).square().sum().backward()
     dead = [name for name, parameter in net.named_parameters() if parameter.grad is None or not parameter.grad.any()]
     assert set(dead) <= {"head.pool.gate_nn.bias"}  # a softmax does not see what is added to all scores
 

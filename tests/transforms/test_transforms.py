@@ -11,9 +11,20 @@ from torch import Tensor
 from torch_geometric.data import Data
 from torch_geometric.utils import from_networkx
 
-from graphattn.transforms import ENCODING_TRANSFORMS, AddDegree, AddLaplacian, AddRandomWalk, encoding_transform, flip_signs
+from graphattn.errors import InputError
+from graphattn.nn import BIASES, ENCODINGS, ExtraEdges
+from graphattn.transforms import (
+    BIAS_TRANSFORMS,
+    EDGE_TRANSFORMS,
+    ENCODING_TRANSFORMS,
+    AddDegree,
+    AddLaplacian,
+    AddRandomWalk,
+    flip_signs,
+    structure_transform,
+)
 
-ALL = encoding_transform({"degree": 1, "random_walk": 3, "laplacian": 2})
+ALL = structure_transform({"degree": 1, "random_walk": 3, "laplacian": 2})
 
 
 def graph(edges: list[tuple[int, int]], num_nodes: int) -> Data:
@@ -23,7 +34,7 @@ def graph(edges: list[tuple[int, int]], num_nodes: int) -> Data:
 
 
 def encodings(data: Data) -> list[Tensor]:
-    return [data[f"{name}_pe"] for name in ENCODING_TRANSFORMS]
+    return [data[f"{name}_pe"] for name in ("degree", "random_walk", "laplacian")]
 
 
 def test_degree_counts_edges_into_a_node() -> None:
@@ -137,3 +148,26 @@ def test_flip_signs_flips_whole_eigenvectors_of_each_graph() -> None:
         signs.add(tuple(sign[[1, 0]].flatten().tolist()))
     assert len(signs) == 16  # two graphs, two eigenvectors, each on its own
     assert flip_signs(vectors[:0], batch[:0]).shape == (0, 2)
+
+
+def test_every_name_has_its_transform() -> None:
+    """What the modules of `graphattn.nn` read is what the transforms of the same name add."""
+    data = graph([(node, node + 1) for node in range(9)], 10)
+    assert set(ENCODING_TRANSFORMS) == set(ENCODINGS)
+    assert set(BIAS_TRANSFORMS) == set(BIASES) - {"edge"}
+    for modules, transforms in ((ENCODINGS, ENCODING_TRANSFORMS), (BIASES, BIAS_TRANSFORMS)):
+        for name, transform in transforms.items():
+            assert set(modules[name].reads) <= set(transform(4)(data.clone()).keys())
+    for name, transform in EDGE_TRANSFORMS.items():
+        assert set(ExtraEdges(8, {name: 3}).reads) <= set(transform(3)(data.clone()).keys())
+
+
+def test_each_transform_once() -> None:
+    """Two encodings that read one attribute share its transform, and must agree on its columns."""
+    shared = structure_transform({"degree": 1, "degree_bucket": 1}, {"edge": 3, "distance": 4}, {"virtual": 1, "k_hop": 2})
+    names = ["AddDegree(direction='in')", "AddDistance(longest=4)", "AddKHop(first=2, k=2, max_edges=33554432)"]
+    assert [repr(transform) for transform in shared.transforms] == names
+    with pytest.raises(InputError, match=r"^encodings 'degree_bucket' needs AddDegree.*, but another option has AddDegree"):
+        structure_transform({"degree": 1, "degree_bucket": 2})
+    with pytest.raises(InputError, match=r"^biases must be among distance, relative_walk, resistance, edge, got 'angle'$"):
+        structure_transform(biases={"angle": 3})

@@ -318,6 +318,7 @@ def test_facebook_pages_come_nearer(real_data: Path, method: str, part: float) -
         (Data(edge_index=torch.tensor([[0], [-1]]), num_nodes=2), r"in \[0, 2\), got values from -1 to 0"),
         (graph([(0, 1)], 2, tree_index=torch.tensor([5])), r"data.tree_index must hold nodes in \[0, 2\), got values"),
         (graph([(0, 1)], 2, adj_t=torch.eye(2).to_sparse_csr()), "data holds an adjacency matrix"),
+        (graph([(0, 1)], 2, distance_pair=torch.zeros(4)), "data holds distance_pair, .* reorder before computing it"),
     ],
 )  # fmt: skip
 def test_bad_data(data: Data, message: str) -> None:

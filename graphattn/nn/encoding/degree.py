@@ -4,18 +4,20 @@ from torch import Tensor, nn
 
 
 class DegreeEncoding(nn.Module):
-    """Embeds log(1 + in-degree), as `graphattn.transforms.AddDegree` computes it, in the width of the node vectors.
+    """Embeds log(1 + degree), as `graphattn.transforms.AddDegree` computes it, in the width of the node vectors.
 
     After the centrality encoding of Ying et al., "Do transformers really perform badly for graph representation?" (2021),
     on a log scale, so that hubs of any degree have a place.
 
     Args:
-        in_channels: 1.
+        in_channels: 1, or 2 for in- and out-degree.
         out_channels: width of the node vectors.
 
     Shapes:
-        [nodes, 1] → [nodes, out_channels].
+        [nodes, in_channels] → [nodes, out_channels].
     """
+
+    reads: tuple[str, ...] = ("degree_pe",)
 
     def __init__(self, in_channels: int, out_channels: int) -> None:
         super().__init__()

@@ -16,6 +16,8 @@ class RandomWalkEncoding(nn.Module):
         [nodes, K] → [nodes, out_channels].
     """
 
+    reads: tuple[str, ...] = ("random_walk_pe",)
+
     def __init__(self, in_channels: int, out_channels: int) -> None:
         super().__init__()
         self.embed = nn.Linear(in_channels, out_channels)

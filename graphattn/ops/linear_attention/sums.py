@@ -1,0 +1,83 @@
+"""The sums that every form of linear attention is made of, graph by graph."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+# A sum over all nodes of a large graph in one matrix product would be cut by the number of threads.
+PIECE = 256
+
+
+def kernel_sums(query: Tensor, key: Tensor, value: Tensor, ptr: Tensor) -> tuple[Tensor, Tensor]:
+    """Σ_j (q_i · k_j) v_j and Σ_j q_i · k_j over the nodes j of the graph of each node i, itself included.
+
+    Graphs are worked on one after the other, and only the sums of one of them, a [heads, channels, value channels] table, are
+    held at a time: nothing is padded, and the same bits come out for any number of threads.
+
+    Args:
+        query, key: [nodes, heads, channels], after the feature map, sorted by graph.
+        value: [nodes, heads, value channels].
+        ptr: where each graph begins, int64, [graphs + 1].
+
+    Returns:
+        [nodes, heads, value channels] and [nodes, heads, 1].
+    """
+    sums: Tensor = _weighted_sums(query, key, F.pad(value, (0, 1), value=1.0), ptr)
+    return sums[..., :-1], sums[..., -1:]
+
+
+def graph_of_nodes(ptr: Tensor, num_nodes: int) -> Tensor:
+    """The graph of each of the sorted nodes, int64, [nodes]."""
+    return torch.repeat_interleave(ptr.diff(), output_size=num_nodes)
+
+
+@torch.library.custom_op("graphattn::weighted_sums", mutates_args=())
+def _weighted_sums(query: Tensor, key: Tensor, value: Tensor, ptr: Tensor) -> Tensor:
+    """Σ_j (q_i · k_j) v_j: an operator, because the sizes of graphs are data, which a tracer cannot loop over."""
+    out = value.new_empty(query.shape[0], *value.shape[1:])
+    sizes = [size for size in ptr.diff().tolist() if size]
+    rows = (part.transpose(0, 1).split(sizes, 1) for part in (query, value, out))
+    columns = key.permute(1, 2, 0).split(sizes, 2)
+    with torch.autocast(query.device.type, enabled=False):
+        for of_query, of_value, of_out, of_key in zip(*rows, columns, strict=True):
+            torch.bmm(of_query, _state(of_key, of_value), out=of_out)
+    return out
+
+
+def _state(key: Tensor, value: Tensor) -> Tensor:
+    """Σ_j k_j v_jᵀ of one graph: [heads, channels, nodes] and [heads, nodes, width] → [heads, channels, width]."""
+    if value.shape[1] <= PIECE:
+        return torch.bmm(key, value)
+    first, *rest = zip(key.split(PIECE, 2), value.split(PIECE, 1), strict=True)
+    state = torch.bmm(*first)
+    for piece in rest:
+        state.baddbmm_(*piece)
+    return state
+
+
+@_weighted_sums.register_fake
+def _(query: Tensor, key: Tensor, value: Tensor, ptr: Tensor) -> Tensor:
+    return value.new_empty(query.shape[0], *value.shape[1:])
+
+
+def _save(ctx: Any, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+    ctx.save_for_backward(*inputs)
+
+
+def _differentiate(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+    """Linear in each of the three, so that every gradient is such a sum again, and gradients of gradients are, too."""
+    query, key, value, ptr = ctx.saved_tensors
+    of_query, of_key, of_value, _ = ctx.needs_input_grad
+    return (
+        _weighted_sums(gradient, value, key, ptr) if of_query else None,
+        _weighted_sums(value, gradient, query, ptr) if of_key else None,
+        _weighted_sums(key, query, gradient, ptr) if of_value else None,
+        None,
+    )
+
+
+_weighted_sums.register_autograd(_differentiate, setup_context=_save)
