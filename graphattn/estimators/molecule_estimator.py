@@ -17,6 +17,7 @@ from graphattn.chem import ATOM_WIDTH, BOND_WIDTH, FEATURE_VERSION, featurise
 from graphattn.errors import InputError
 from graphattn.estimators.base import STRUCTURE_OPTIONS, GraphEstimator, digest, seeded
 from graphattn.nn import GraphTransformer
+from graphattn.nn.structure import reads_edge_attr
 from graphattn.splits import random_split
 from graphattn.train import Progress, fit
 from graphattn.transforms import flip_signs, precompute, structure_transform
@@ -139,16 +140,20 @@ class MoleculeEstimator(GraphEstimator):
         return [None if graph is None else next(good) for graph in molecules.graphs], molecules.errors
 
     def _make_model_options(self) -> dict[str, Any]:
+        attention = [self.attention] if isinstance(self.attention, str) else list(self.attention)
+        for name in ("sinusoidal", "learned"):
+            if name in (self.encodings or {}):
+                raise InputError(f"encodings {name!r} need a position for each atom, which a molecule does not have")
         return {
             "in_channels": ATOM_WIDTH,
             "channels": self.channels,
             "num_layers": self.num_layers,
             "heads": self.heads,
             "readout": self.readout,
-            "attention": self.attention if isinstance(self.attention, str) else list(self.attention),
+            "attention": attention[0] if isinstance(self.attention, str) else attention,
             "score": self.attention_score,
             "normaliser": self.normaliser,
-            "edge_dim": BOND_WIDTH,
+            "edge_dim": BOND_WIDTH if reads_edge_attr(attention, self.biases or {}) else None,
             "encodings": {"random_walk": 16} if self.encodings is None else dict(self.encodings),
             "biases": dict(self.biases or {}),
             "extra_edges": dict(self.extra_edges or {}),
@@ -266,7 +271,8 @@ class _MoleculeJob:
 def run_model(model: nn.Module, batch: Batch) -> Tensor:
     """The output of a graph transformer for a batch of graphs, whose attributes of structure are named as in `model.reads`."""
     structure = {name: batch[name] for name in cast(GraphTransformer, model).reads}
-    return model(batch.x, batch.edge_index, batch.edge_attr, batch.batch, structure=structure, batch_size=batch.num_graphs)
+    edge_attr = batch.edge_attr if model.edge_dim else None
+    return model(batch.x, batch.edge_index, edge_attr, batch.batch, structure=structure, batch_size=batch.num_graphs)
 
 
 def check_rows(smiles: Iterable[str], y: Iterable[Any]) -> tuple[list[str], np.ndarray]:

@@ -26,7 +26,7 @@ from graphattn.estimators.base import (
 from graphattn.nn import GraphTransformer
 from graphattn.ops import AdjacencyMask
 from graphattn.train import Progress, fit
-from graphattn.transforms import structure_transform
+from graphattn.transforms import precompute, structure_transform
 
 
 class NodeClassifier(ClassifierMixin, GraphEstimator):
@@ -227,8 +227,10 @@ class NodeClassifier(ClassifierMixin, GraphEstimator):
             raise InputError("data.x holds values that are NaN or infinite")
         transform = structure_transform(*(self.model_options_[name] for name in STRUCTURE_OPTIONS))
         bare = Data(edge_index=data.edge_index, num_nodes=data.num_nodes)
-        known = set(bare.keys())
-        structure = {name: value for name, value in transform(bare) if name not in known}
+        if data.get("position_pe") is not None:
+            bare.position_pe = data.position_pe
+        (known,) = precompute([bare], transform)
+        structure = {name: value for name, value in known if name not in ("edge_index", "num_nodes")}
         mask = AdjacencyMask.from_edge_index(data.edge_index, data.num_nodes)
         return {
             "x": None if x is None else (x if x.layout == torch.sparse_csr else x.float()).to(device),

@@ -15,7 +15,7 @@ import graphattn
 from graphattn.cache import write_atomically
 from graphattn.errors import InputError
 
-FORMAT = 1
+FORMAT = 2
 CONFIG_FILE = "config.json"
 WEIGHTS_FILE = "model.safetensors"
 

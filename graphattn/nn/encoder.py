@@ -65,6 +65,7 @@ class EncoderLayer(nn.Module):
         score, normaliser: as in `MaskedSelfAttention`; of masked and full attention.
         edge_dim: channels of the edge features, if there are any; masked attention reads them.
         edge_types: number of edge types with a learned bias, as in `MaskedSelfAttention`; masked attention only.
+        update_pair: whether "pair" attention updates the state on pairs; the last such layer of a model need not.
         norm: "pre" or "post".
         ff_channels: width between the two maps of the feed-forward part; default 2 × channels.
         dropout: probability of dropping a channel after attention and feed-forward in training.
@@ -87,6 +88,7 @@ class EncoderLayer(nn.Module):
         normaliser: str = "softmax",
         edge_dim: int | None = None,
         edge_types: int | None = None,
+        update_pair: bool = True,
         norm: str = "pre",
         ff_channels: int | None = None,
         dropout: float = 0.0,
@@ -105,7 +107,7 @@ class EncoderLayer(nn.Module):
             elif part == "full":
                 module = FullSelfAttention(channels, channels, heads, **kind)  # type: ignore[arg-type]
             elif part == "pair":
-                module = PairSelfAttention(channels, heads, dropout=attention_dropout)
+                module = PairSelfAttention(channels, heads, update_pair=update_pair, dropout=attention_dropout)
             else:
                 module = LinearSelfAttention(channels, channels, heads, form=part)
             self.attention[part] = module
@@ -115,7 +117,9 @@ class EncoderLayer(nn.Module):
         )
         self.norm_attention = nn.LayerNorm(channels)
         self.norm_feed_forward = nn.LayerNorm(channels)
-        self.norm_pair = nn.LayerNorm(channels) if "pair" in self.attention else None
+        # Before the layer, or after the update: without one the latter has nothing to do.
+        has_norm = "pair" in self.attention and (norm == "pre" or update_pair)
+        self.norm_pair = nn.LayerNorm(channels) if has_norm else None
         self.dropout = nn.Dropout(dropout)
 
     def forward(
@@ -167,12 +171,14 @@ class EncoderLayer(nn.Module):
     ) -> tuple[tuple[Tensor, ...], Tensor]:
         """(output, perhaps weights), and the new state on pairs."""
         norm = self.norm_pair
-        if pair is None or norm is None:
+        if pair is None:
             raise InputError("pair must be given for attention='pair': it is the state on pairs that the layer begins from")
-        read = norm(pair) if self.norm == "pre" else pair
+        read = norm(pair) if norm is not None and self.norm == "pre" else pair
         out, update, *weights = module(x, read, around.blocks, return_attention=return_attention)
+        if module.lin_pair_out is None:
+            return (out, *weights), pair
         pair = pair + self.dropout(update)
-        return (out, *weights), pair if self.norm == "pre" else norm(pair)
+        return (out, *weights), pair if norm is None or self.norm == "pre" else norm(pair)
 
 
 def attention_parts(attention: str) -> list[str]:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from numbers import Integral
 
 import torch
 from torch import Tensor, nn
@@ -33,7 +34,7 @@ class ExtraEdges(nn.Module):
         for name, number in kinds.items():
             if name not in least:
                 raise InputError(f"extra_edges must be among {', '.join(KINDS)}, got {name!r}")
-            if not isinstance(number, int) or number < least[name]:
+            if not isinstance(number, Integral) or isinstance(number, bool) or number < least[name]:
                 raise InputError(f"extra_edges {name!r} must be a whole number of at least {least[name]}, got {number!r}")
         self.k_hop, self.expander, self.num_virtual = (kinds.get(name, 0) for name in KINDS)
         self.num_types = 1 + max(self.k_hop - 1, 0) + bool(self.expander) + 2 * bool(self.num_virtual)
@@ -60,9 +61,7 @@ class ExtraEdges(nn.Module):
         """
         if self.k_hop:
             index, distance = structure["khop_index"], structure["khop_distance"]
-            near, k = AdjacencyMask.from_edge_index(index, x.shape[0]), self.k_hop
-            of = (distance, distance._version, k)
-            edges = edges | recall_with(near, "_typed", of, lambda: near.with_types(distance - 2, k - 1))
+            edges = edges | self._near(AdjacencyMask.from_edge_index(index, x.shape[0]), distance)
         if self.expander:
             edges = edges | AdjacencyMask.from_edge_index(structure["expander_index"], x.shape[0])
         if self.virtual is None:
@@ -70,6 +69,20 @@ class ExtraEdges(nn.Module):
         mask, batch = with_virtual_nodes(edges, blocks, self.num_virtual)
         vectors = self.virtual.to(x.dtype).repeat(blocks.num_graphs, 1)
         return torch.cat([x, vectors]), mask, batch[x.shape[0] :]
+
+    def _near(self, near: AdjacencyMask, distance: Tensor) -> AdjacencyMask:
+        """The edges between nodes some steps apart, with a type for each distance."""
+        k = self.k_hop
+        if torch.compiler.is_compiling() or distance.is_inference():
+            return near.with_types(distance - 2, k - 1)
+
+        def make() -> AdjacencyMask:
+            if distance.numel() and not 2 <= int(distance.min()) <= int(distance.max()) <= k:
+                given = f"{int(distance.min())} to {int(distance.max())}"
+                raise InputError(f"khop_distance must lie in [2, {k}], as of AddKHop({k}, first=2), got values from {given}")
+            return near.with_types(distance - 2, k - 1)
+
+        return recall_with(near, "_typed", (distance, distance._version, k), make)
 
     def extra_repr(self) -> str:
         numbers = zip(KINDS, (self.k_hop, self.expander, self.num_virtual), strict=True)

@@ -14,10 +14,10 @@ from graphattn.nn.encoding import ENCODINGS
 from graphattn.nn.extra_edges import ExtraEdges
 from graphattn.nn.heads import GraphHead, NodeHead
 from graphattn.nn.linear import SparseLinear
+from graphattn.nn.structure import check_options, columns_of_structure, read_structure
 from graphattn.nn.summary import summary
 from graphattn.ops import AdjacencyMask, BlockDiagonalMask
-
-READOUTS = ("node", "mean", "sum", "attention", "virtual")
+from graphattn.ops.recall import recall_with
 
 
 class GraphTransformer(nn.Module):
@@ -77,13 +77,16 @@ class GraphTransformer(nn.Module):
         kinds = [attention] * num_layers if isinstance(attention, str) else list(attention)
         encodings, biases = dict(encodings or {}), dict(biases or {})
         self.extra_edges = ExtraEdges(channels, extra_edges or {})
-        parts = {part for kind in kinds for part in attention_parts(kind)}
-        _check(in_channels, num_layers, readout, kinds, parts, edge_dim, encodings, biases, self.extra_edges)
+        if len(kinds) != num_layers:
+            raise InputError(f"attention must name one kind, or one for each of the {num_layers} layers, got {len(kinds)}")
+        check_options(in_channels, readout, kinds, score, normaliser, edge_dim, encodings, biases, self.extra_edges)
         self.edge_dim, self.readout = edge_dim, readout
+        self.columns = columns_of_structure(encodings, biases)
         self.lin_in = SparseLinear(in_channels, channels) if in_channels else None
         self.encodings = nn.ModuleDict({name: ENCODINGS[name](width, channels) for name, width in encodings.items()})
         made = {name: BIASES[name] for name in biases}
-        full, pair = "full" in parts, "pair" in parts
+        parts = [attention_parts(kind) for kind in kinds]
+        full, pair = ([number for number, names in enumerate(parts) if part in names] for part in ("full", "pair"))
         self.biases = nn.ModuleDict({name: kind(biases[name], heads) for name, kind in made.items() if full})
         self.pair_states = nn.ModuleDict({name: kind(biases[name], channels) for name, kind in made.items() if pair})
         self.input_dropout = nn.Dropout(input_dropout)
@@ -96,12 +99,13 @@ class GraphTransformer(nn.Module):
                 normaliser=normaliser,
                 edge_dim=edge_dim,
                 edge_types=self.extra_edges.num_types if extra_edges else None,
+                update_pair=number != max(pair, default=None),
                 norm=norm,
                 ff_channels=ff_channels,
                 dropout=dropout,
                 attention_dropout=attention_dropout,
             )
-            for kind in kinds
+            for number, kind in enumerate(kinds)
         )
         self.head: NodeHead | GraphHead
         if readout == "node":
@@ -112,9 +116,7 @@ class GraphTransformer(nn.Module):
     @property
     def reads(self) -> tuple[str, ...]:
         """The attributes of the data that `structure` must hold, as transforms name them."""
-        modules = [*self.encodings.values(), *self.biases.values(), *self.pair_states.values(), self.extra_edges]
-        names = [name for module in modules for name in cast(Any, module).reads]
-        return tuple(dict.fromkeys(name for name in names if name not in ("edge_attr", "edge_index", "batch")))
+        return (*self.columns, *self.extra_edges.reads)
 
     def forward(
         self,
@@ -136,7 +138,8 @@ class GraphTransformer(nn.Module):
             batch: graph number of each node, [nodes]; None for one graph.
             structure: what the transforms computed, by the names in `reads`: `structure=data.to_dict()` will do.
             batch_size: number of graphs; default: read from `batch`, which a traced graph cannot do.
-            return_attention: also return the weights of each layer, as the layers give them; linear attention has none.
+            return_attention: also return the weights of each layer, as the layers give them; refused where a layer has linear
+                attention, which never forms them.
 
         Returns:
             [nodes, out_channels] or [graphs, out_channels]; with `return_attention=True` (output, one entry a layer).
@@ -144,19 +147,16 @@ class GraphTransformer(nn.Module):
         if (self.lin_in is None) != (x is None):
             raise InputError("x must be " + ("None: the model has no node features" if x is not None else "given"))
         structure = structure or {}
-        missing = [name for name in self.reads if structure.get(name) is None]
-        if missing:
-            raise InputError(f"structure must hold {', '.join(self.reads)}, but {', '.join(missing)} is not there")
-        if edge_attr is not None and self.edge_dim is None:
-            raise InputError("edge_attr must be None: the model has no edge_dim")
-        hidden = self._embed(x, structure)
-        num_nodes = hidden.shape[0]
         edges = edge_index
         if not isinstance(edges, AdjacencyMask):
-            edges = AdjacencyMask.from_edge_index(edges, num_nodes)
-        blocks = self._blocks(batch, batch_size, hidden)
-        around = Surroundings(edges, blocks, edge_attr, _on_pairs(self.biases, structure, edge_attr, edges, blocks))
-        pair = _on_pairs(self.pair_states, structure, edge_attr, edges, blocks)
+            edges = AdjacencyMask.from_edge_index(edges, self._num_nodes(x, structure))
+        num_nodes = edges.num_targets
+        self._check_edge_attr(edge_attr, edges)
+        blocks = self._blocks(batch, batch_size, edges)
+        known = read_structure(structure, self.columns, blocks, next(self.parameters()).dtype)
+        hidden = self._embed(x, known)
+        around = Surroundings(edges, blocks, edge_attr, _on_pairs(self.biases, known, edge_attr, edges, blocks))
+        pair = _on_pairs(self.pair_states, known, edge_attr, edges, blocks)
         hidden, around.adjacency, of_virtual = self.extra_edges(hidden, edges, blocks, structure)
 
         weights = []
@@ -192,11 +192,26 @@ class GraphTransformer(nn.Module):
         vectors += [module(*(structure[name] for name in cast(Any, module).reads)) for module in self.encodings.values()]
         return self.input_dropout(torch.stack(vectors).sum(0) if len(vectors) > 1 else vectors[0])
 
-    def _blocks(self, batch: Tensor | None, batch_size: int | None, hidden: Tensor) -> BlockDiagonalMask:
-        if batch is None:
-            return BlockDiagonalMask.single(hidden.shape[0], hidden.device)
-        if batch.shape[0] != hidden.shape[0]:
-            raise InputError(f"batch must have one entry for each of the {hidden.shape[0]} nodes, got {batch.shape[0]}")
+    def _num_nodes(self, x: Tensor | None, structure: Mapping[str, Tensor]) -> int:
+        values = [x, *(structure.get(name) for name in self.columns if name.endswith("_pe"))]
+        given = [value for value in values if value is not None]
+        if not given:
+            raise InputError(f"structure must hold {', '.join(self.columns)}, but none of them is there")
+        return given[0].shape[0]
+
+    def _check_edge_attr(self, edge_attr: Tensor | None, edges: AdjacencyMask) -> None:
+        """Edge features are of all edges of the graph, also where the layers meet more."""
+        if edge_attr is not None and self.edge_dim is None:
+            raise InputError("edge_attr must be None: the model has no edge_dim")
+        if edge_attr is not None and edge_attr.shape != (edges.num_edges, self.edge_dim):
+            raise InputError(f"edge_attr must have shape [{edges.num_edges}, {self.edge_dim}], got {list(edge_attr.shape)}")
+
+    def _blocks(self, batch: Tensor | None, batch_size: int | None, edges: AdjacencyMask) -> BlockDiagonalMask:
+        num_nodes = edges.num_targets
+        if batch is None:  # kept with the edges, so that what is made of both is made once
+            return recall_with(edges, "_single", (), lambda: BlockDiagonalMask.single(num_nodes, edges.source.device))
+        if batch.shape[0] != num_nodes:
+            raise InputError(f"batch must have one entry for each of the {num_nodes} nodes, got {batch.shape[0]}")
         if batch_size is None and torch.compiler.is_compiling() and isinstance(self.head, GraphHead):
             raise InputError("batch_size must be given under torch.compile and torch.export: it is the shape of the output")
         return BlockDiagonalMask.from_batch(batch, batch_size)
@@ -220,43 +235,3 @@ def _on_pairs(
             values = module(*(structure[attribute] for attribute in cast(Any, module).reads))
         total = values if total is None else total + values
     return total
-
-
-def _check(
-    in_channels: int,
-    num_layers: int,
-    readout: str,
-    kinds: Sequence[str],
-    parts: set[str],
-    edge_dim: int | None,
-    encodings: Mapping[str, int],
-    biases: Mapping[str, int],
-    extra_edges: ExtraEdges,
-) -> None:
-    """Refuses options that contradict each other, in one sentence."""
-    if len(kinds) != num_layers:
-        raise InputError(f"attention must name one kind, or one for each of the {num_layers} layers, got {len(kinds)}")
-    if readout not in READOUTS:
-        raise InputError(f"readout must be one of {', '.join(READOUTS)}, got {readout!r}")
-    for option, given, known in (("encodings", encodings, ENCODINGS), ("biases", biases, BIASES)):
-        for name in given:
-            if name not in known:
-                raise InputError(f"{option} must be among {', '.join(known)}, got {name!r}")
-    if in_channels == 0 and not encodings:
-        raise InputError("in_channels is 0 and there are no encodings: the model would see nothing of a node")
-    if biases and not parts & {"full", "pair"}:
-        raise InputError(
-            f"biases are of pairs of nodes, which only full and pair attention look at, got attention={kinds[0]!r}"
-        )
-    if "pair" in parts and not biases:
-        raise InputError("attention 'pair' needs biases, such as {'relative_walk': 8}: its state on pairs begins from them")
-    if biases.get("edge", edge_dim) != edge_dim:
-        raise InputError(f"the bias 'edge' must have as many columns as edge_dim, got {biases['edge']} and {edge_dim}")
-    if biases.get("resistance", 2) != 2:
-        raise InputError(f"the bias 'resistance' has 2 columns, got {biases['resistance']}")
-    if extra_edges.num_types > 1 and "masked" not in parts:
-        raise InputError(f"extra_edges are for masked attention, got attention={kinds[0]!r}")
-    if extra_edges.num_virtual and parts != {"masked"}:
-        raise InputError("virtual nodes are for masked attention alone: with global attention all nodes meet anyway")
-    if readout == "virtual" and not extra_edges.num_virtual:
-        raise InputError("readout 'virtual' needs virtual nodes: extra_edges={'virtual': 1}")

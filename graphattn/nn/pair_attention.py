@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from graphattn.errors import InputError
 from graphattn.ops import NORMALISERS, BlockDiagonalMask
 from graphattn.ops.linear import map_heads
-from graphattn.ops.pairs import refuse_too_many_pairs
+from graphattn.ops.mask.pairs import refuse_too_many_pairs
 from graphattn.ops.philox import dropout_mask
 from graphattn.ops.segment import segment_sum
 
@@ -36,6 +36,7 @@ class PairSelfAttention(nn.Module):
         channels: channels of the node vectors, in and out; each head has channels / heads.
         heads: number of heads.
         pair_channels: channels of the state on pairs, in and out; default: `channels`.
+        update_pair: whether the state on pairs is updated; in the last layer nobody reads it, and it comes back as it was.
         degree_scaler: whether the heads' outputs o_i become θ₁ ⊙ o_i + θ₂ ⊙ log(1 + degree_i) o_i before W_o, with vectors θ
             that begin at one and zero.
         bias: whether the linear maps have biases.
@@ -54,6 +55,7 @@ class PairSelfAttention(nn.Module):
         heads: int = 1,
         pair_channels: int | None = None,
         *,
+        update_pair: bool = True,
         degree_scaler: bool = False,
         bias: bool = True,
         dropout: float = 0.0,
@@ -73,7 +75,7 @@ class PairSelfAttention(nn.Module):
         self.pair_value = nn.Parameter(torch.empty(heads, channels // heads, channels // heads))
         self.degree_weight = nn.Parameter(torch.empty(2, channels)) if degree_scaler else None
         self.lin_out = nn.Linear(channels, channels, bias)
-        self.lin_pair_out = nn.Linear(channels, self.pair_channels, bias)
+        self.lin_pair_out = nn.Linear(channels, self.pair_channels, bias) if update_pair else None
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
@@ -137,7 +139,9 @@ class PairSelfAttention(nn.Module):
             if self.degree_weight is not None and degree is not None:
                 plain, scaled = self.degree_weight.to(compute)
                 out = out * (plain + scaled * degree.to(compute).log1p().unsqueeze(-1))
-        result = self.lin_out(out.to(dtype)), self.lin_pair_out(state.flatten(1).to(dtype))
+        if self.lin_pair_out is not None:
+            pair = self.lin_pair_out(state.flatten(1).to(dtype))
+        result = self.lin_out(out.to(dtype)), pair
         return (*result, weights) if return_attention else result
 
     def _drop(self, weights: Tensor) -> Tensor:

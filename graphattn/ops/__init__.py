@@ -1,13 +1,13 @@
 """Pure functions on tensors: masks, scores, normalisers, and the one `attention` that joins them."""
 
 from graphattn.ops.attention import attention
-from graphattn.ops.expander import expander
-from graphattn.ops.k_hop import k_hop
 from graphattn.ops.mask import AdjacencyMask, BlockDiagonalMask, Mask
+from graphattn.ops.mask.expander import expander
+from graphattn.ops.mask.k_hop import k_hop
+from graphattn.ops.mask.virtual_nodes import with_virtual_nodes
 from graphattn.ops.normaliser import NORMALISERS
 from graphattn.ops.reference import EdgeFeatures, attention_reference
 from graphattn.ops.score import Additive, Dot, Score, Static
-from graphattn.ops.virtual_nodes import with_virtual_nodes
 
 __all__ = [
     "NORMALISERS",

@@ -21,11 +21,18 @@ from graphattn.transforms.relative_walk import AddRelativeWalk
 from graphattn.transforms.reorder import Reorder
 from graphattn.transforms.resistance import AddResistance
 
+
+def _add_degree(columns: int) -> AddDegree:
+    if columns not in (1, 2):
+        raise InputError(f"the degree has 1 column, or 2 for in- and out-degree, got {columns}")
+    return AddDegree("both" if columns == 2 else "in")
+
+
 Make = Callable[[int], BaseTransform]
 
 ENCODING_TRANSFORMS: dict[str, Make] = {
-    "degree": lambda columns: AddDegree("both" if columns == 2 else "in"),
-    "degree_bucket": lambda columns: AddDegree("both" if columns == 2 else "in"),
+    "degree": _add_degree,
+    "degree_bucket": _add_degree,
     "random_walk": AddRandomWalk,
     "cycles": lambda columns: AddCycleCounts(columns + 2),
     "sinusoidal": lambda columns: AddPosition(),

@@ -22,10 +22,13 @@ class AddPosition(StructuralTransform):
         InputError: where a graph is not a path and no positions are given, or those given are not [nodes, 1].
     """
 
+    def is_given(self, data: Data) -> bool:
+        return data.get("position_pe") is not None
+
     def forward(self, data: Data) -> Data:
-        given = data.get("position_pe")
-        if given is None:
+        if not self.is_given(data):
             return super().forward(data)
+        given = data.position_pe
         if not isinstance(given, Tensor) or given.shape != (data.num_nodes, 1):
             shape = f"shape {list(given.shape)}" if isinstance(given, Tensor) else type(given).__name__
             raise InputError(f"data.position_pe must be a tensor of shape [{data.num_nodes}, 1], got {shape}")

@@ -16,14 +16,16 @@ import numpy as np
 import safetensors
 import safetensors.numpy
 import torch
+from rich.console import Console
+from rich.progress import MofNCompleteColumn, Progress
 from torch import Tensor
 from torch_geometric.data import Data
 from torch_geometric.transforms import BaseTransform, Compose
 
 from graphattn.cache import drop_oldest, user_cache, write_atomically
 from graphattn.errors import InputError
-from graphattn.ops.pairs import refuse_too_many_pairs
-from graphattn.transforms.structure import StructuralTransform
+from graphattn.ops.mask.pairs import refuse_too_many_pairs
+from graphattn.transforms.structure import StructuralTransform, refuse_adjacency
 
 # What is computed, cached and lost by a killed run as one: so many graphs, or fewer of many pairs.
 _CHUNK_GRAPHS, _CHUNK_PAIRS = 500, 2**20
@@ -32,6 +34,8 @@ _WORTH_WORKERS = 20.0
 # Fewer nodes are encoded again faster than they are found on disk.
 _WORTH_CACHING = 5_000
 _CACHE_LIMIT = 2**32  # bytes
+# Nodes of the largest graph up to which a second thread gains nothing.
+_SMALL = 256
 # Raised where files of the cache are written in another way.
 _FORMAT = 1
 
@@ -44,11 +48,11 @@ def precompute(
     *,
     n_jobs: int | None = None,
     cache: Path | str | None = "default",
-    progress: Callable[[int], None] | None = None,
+    progress: Callable[[int], None] | bool = False,
 ) -> list[Data]:
     """What `[transform(graph) for graph in graphs]` gives, for many graphs at a time; the same for any number of jobs.
 
-    The new attributes are views of tensors that some hundred graphs share: clone before writing into them.
+    The new attributes are views of tensors that some hundred graphs share: clone before writing into them, or saving one alone.
 
     Args:
         graphs: one graph each, on the CPU; they are not changed.
@@ -59,24 +63,33 @@ def precompute(
             hundred graphs in a row, the transform, its options and its version. Each is written as soon as it is computed and
             is whole or not there, so a run that was killed goes on where it was; a damaged file is computed again. The least
             recently used go above 4 GiB, and a folder that cannot be written is no error.
-        progress: called with the number of graphs done since the last call.
+        progress: True for a progress bar on stderr; or a function, called with the number of graphs done since the last call.
 
     Raises:
         InputError: where a transform is of another kind, a graph has no nodes or edges that can be read, a transform refuses
             the graphs, or the values of all pairs would not fit in memory.
     """
     transforms, graphs = _flatten(transform), list(graphs)
+    kept = [one for one in transforms if any(one.is_given(graph) for graph in graphs)]
+    if kept:  # they look at each graph's own values
+        others = [one for one in transforms if one not in kept]
+        done = precompute(graphs, others, n_jobs=n_jobs, cache=cache, progress=progress)
+        return [Compose(kept)(graph) for graph in done]
     sizes = [_num_nodes(graph, number) for number, graph in enumerate(graphs)]
     if cache == "default":
         cache = user_cache("structure") if sum(sizes) >= _WORTH_CACHING else None
     folder = None if cache is None else Path(cache)
     pairs = sum(size**2 for size in sizes)
     out = [copy.copy(graph) for graph in graphs]
+    if progress is True:
+        with Progress(*Progress.get_default_columns(), MofNCompleteColumn(), console=Console(stderr=True)) as bar:
+            task = bar.add_task("structure of graphs", total=len(graphs))
+            return precompute(graphs, transforms, n_jobs=n_jobs, cache=cache, progress=lambda done: bar.advance(task, done))
 
     def finish(chunk: slice, values: list[Values]) -> None:
         _refuse_too_large(values, sizes[chunk], pairs)
         _attach(out[chunk], values, sizes[chunk])
-        if progress is not None:
+        if progress:
             progress(chunk.stop - chunk.start)
 
     unfinished = []
@@ -133,6 +146,9 @@ def _chunks(sizes: list[int]) -> Iterator[slice]:
 
 def _side_by_side(graphs: list[Data], sizes: list[int], first: int, transforms: list[StructuralTransform]) -> Data:
     """A batch of the graphs with nothing but what the transforms read; `first` is the number of the first graph."""
+    for graph in graphs:
+        if graph.edge_index is None:
+            refuse_adjacency(graph)
     edges = [torch.zeros(2, 0, dtype=torch.long) if graph.edge_index is None else graph.edge_index for graph in graphs]
     for number, edge_index in enumerate(edges, first):
         if edge_index.dim() != 2 or edge_index.shape[0] != 2 or edge_index.is_floating_point():
@@ -196,12 +212,24 @@ def _compute(bare: Data, transforms: list[tuple[StructuralTransform, Path | None
     """What each transform adds to the graphs, written where it belongs."""
     out = []
     for transform, path in transforms:
-        values = {name: value.contiguous() for name, value in transform(bare) if name not in bare}
+        with _one_thread() if int(bare.ptr.diff().max()) <= _SMALL else contextlib.nullcontext():
+            values = {name: value.contiguous() for name, value in transform(bare) if name not in bare}
         if path is not None:
             with contextlib.suppress(OSError):
                 _store(path, values)
         out.append(values)
     return out
+
+
+@contextlib.contextmanager
+def _one_thread() -> Iterator[None]:
+    """Small graphs are thousands of short operations; on busy cores it costs most that threads wait for each other in each."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def _attach(graphs: list[Data], values: list[Values], sizes: list[int]) -> None:

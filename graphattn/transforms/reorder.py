@@ -188,7 +188,7 @@ def _check(data: Data) -> tuple[Tensor, int]:
         raise InputError(f"data must be a torch_geometric Data with nodes of one kind, got {type(data).__name__}")
     if "adj" in data or "adj_t" in data:
         raise InputError("data holds an adjacency matrix (adj or adj_t), expected edge_index alone: reorder before making one")
-    for key in data.keys():
+    for key, _ in data:
         if key.endswith("_pair") or key == "khop_distance":
             raise InputError(f"data holds {key}, which is ordered by pairs of nodes: reorder before computing it")
     edge_index = data.get("edge_index")

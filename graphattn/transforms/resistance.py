@@ -7,7 +7,7 @@ from scipy.sparse.csgraph import connected_components
 from torch import Tensor
 
 from graphattn.errors import InputError
-from graphattn.ops.pairs import refuse_too_many_pairs
+from graphattn.ops.mask.pairs import refuse_too_many_pairs
 from graphattn.transforms.structure import Graphs, StructuralTransform
 
 

@@ -113,6 +113,7 @@ def read_graphs(data: Data, weight: str | None = None) -> Graphs:
     if num_nodes is None:
         raise InputError("data must have num_nodes, x or edge_index: the number of its nodes is unknown")
     if edge_index is None:
+        refuse_adjacency(data)
         edge_index = torch.zeros(2, 0, dtype=torch.long)
     if edge_index.dim() != 2 or edge_index.shape[0] != 2 or edge_index.is_floating_point():
         raise InputError(
@@ -142,6 +143,15 @@ def read_graphs(data: Data, weight: str | None = None) -> Graphs:
     return Graphs(edge_index, ptr, _weights(data, weight, edge_index.shape[1]), order)
 
 
+def refuse_adjacency(data: Data) -> None:
+    """A graph whose edges are a sparse matrix alone must not pass for one without edges."""
+    for name in ("adj_t", "adj"):
+        if data.get(name) is not None:
+            raise InputError(
+                f"data must hold its edges as edge_index, but has {name} alone: use ToSparseTensor after, not before"
+            )
+
+
 def _weights(data: Data, name: str | None, num_edges: int) -> Tensor | None:
     if name is None:
         return None
@@ -166,6 +176,10 @@ class StructuralTransform(BaseTransform):
 
     weight: str | None = None
     version: int = 1
+
+    def is_given(self, data: Data) -> bool:
+        """Whether the data holds already what the transform would add, and keeps it."""
+        return False
 
     @abstractmethod
     def compute(self, graphs: Graphs) -> dict[str, Tensor]:

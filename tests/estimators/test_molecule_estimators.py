@@ -270,7 +270,7 @@ def test_saved_files(fitted, tmp_path):
     assert sorted(file.name for file in tmp_path.iterdir()) == ["config.json", "model.safetensors"]
     config = json.loads((tmp_path / "config.json").read_text())
     assert config["estimator"] == "MoleculeRegressor"
-    assert config["format"] == 1
+    assert config["format"] == 2
     assert "device" not in config["params"]
 
 

@@ -59,8 +59,8 @@ def test_a_config_that_is_none(folder, content):
 
 
 def test_a_format_of_the_future(folder):
-    edit(folder, format=2)
-    refused(folder, "has format 2; this version of graphattn reads format 1")
+    edit(folder, format=3)
+    refused(folder, "has format 3; this version of graphattn reads format 2")
 
 
 def test_another_estimator(folder):

@@ -214,7 +214,7 @@ CASES: dict[str, tuple[Callable[[], Any], str]] = {
     ),
     "biases-without-pairs": (
         lambda: model(biases={"distance": 4}),
-        "biases are of pairs of nodes, which only full and pair attention look at, got attention='masked'",
+        "biases are of pairs of nodes, for full and pair attention alone, got attention='masked'",
     ),
     "pair-without-biases": (
         lambda: model(attention="pair"),
@@ -231,6 +231,42 @@ CASES: dict[str, tuple[Callable[[], Any], str]] = {
     "resistance-columns": (
         lambda: model(biases={"resistance": 3}, attention="full"),
         "the bias 'resistance' has 2 columns, got 3",
+    ),
+    "score-of-no-layer": (
+        lambda: model(attention="sgformer", normaliser="relu"),
+        "score and normaliser are of masked and full attention, got attention='sgformer' with score='dot' and "
+        "normaliser='relu'",
+    ),
+    "edge-dim-that-nothing-reads": (
+        lambda: model(attention="full", edge_dim=5),
+        "edge_dim must be None, as masked attention and the bias 'edge' alone read edge_attr, got 5",
+    ),
+    "no-layers": (lambda: GraphTransformer(8, 8, 1, num_layers=0, heads=2), "num_layers must be at least 1, got 0"),
+    "encoding-number": (
+        lambda: model(encodings={"random_walk": -2}),
+        "encodings 'random_walk' must be a whole number of at least 1, got -2",
+    ),
+    "bias-number": (
+        lambda: model(biases={"distance": 2.5}, attention="full"),
+        "biases 'distance' must be a whole number of at least 1, got 2.5",
+    ),
+    "structure-columns": (
+        lambda: model(encodings={"random_walk": 4})(X, EDGES, structure={"random_walk_pe": torch.zeros(3, 5)}),
+        "structure must hold random_walk_pe of shape [3, 4], got [3, 5]",
+    ),
+    "structure-rows": (
+        lambda: model(biases={"distance": 4}, attention="full")(X, EDGES, structure={"distance_pair": torch.zeros(4)}),
+        "structure must hold distance_pair of shape [9], got [4]",
+    ),
+    "khop-of-another-transform": (
+        lambda: model(extra_edges={"k_hop": 2})(
+            X, EDGES, structure={"khop_index": torch.tensor([[0], [2]]), "khop_distance": torch.tensor([3])}
+        ),
+        "khop_distance must lie in [2, 2], as of AddKHop(2, first=2), got values from 3 to 3",
+    ),
+    "edge-attr-of-extra-edges": (
+        lambda: model(extra_edges={"virtual": 1}, edge_dim=5)(X, EDGES, torch.zeros(3, 5)),
+        "edge_attr must have shape [2, 5], got [3, 5]",
     ),
     "extra-edges-name": (
         lambda: model(extra_edges={"hop": 2}),

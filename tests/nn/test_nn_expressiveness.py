@@ -20,7 +20,8 @@ What was found:
 * Laplacian eigenvectors have free signs, and a free basis where eigenvalues repeat, as they do in all of these graphs but
   decalin. An output that changes with the order of the same nodes tells nothing ("by order"). Sign-invariant ones tell
   triangles, and molecules with four vectors; among eight are two repeated eigenvalues of bicyclopentyl, and which of its rings
-  comes first in the one and in the other is a matter of order. Eigenvalues alone tell both; of the rook's graph they are the same, too.
+  comes first in the one and in the other is a matter of order. Eigenvalues alone tell both; those of the rook's graph are the
+  same.
 * Expander edges are drawn from the order of the edges: a difference of outputs is one of order, too.
 
 Not here: "sinusoidal" and "learned" read a position, which these graphs do not have.

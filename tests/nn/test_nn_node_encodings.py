@@ -166,3 +166,9 @@ def test_cycle_counts_enter_as_logarithms() -> None:
     counts = torch.tensor([[0.0, 1.0], [636236.0, 5844.0]])
     expected = torch.tensor([[0.0, math.log(2)], [math.log(636237), math.log(5845)]])
     torch.testing.assert_close(module(counts), module.embed(expected))
+
+
+def test_sinusoidal_of_whole_numbers() -> None:
+    positions = torch.arange(3).unsqueeze(1)
+    encoding = SinusoidalEncoding(1, 4)
+    assert torch.equal(encoding(positions), encoding(positions.float()))

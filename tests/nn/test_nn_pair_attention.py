@@ -19,7 +19,7 @@ from torch.export import Dim
 from graphattn.errors import InputError
 from graphattn.nn.pair_attention import PairSelfAttention, signed_sqrt
 from graphattn.ops import BlockDiagonalMask
-from graphattn.ops import pairs as pairs_module
+from graphattn.ops.mask import pairs as pairs_module
 
 WIDTH, HEADS, PAIR_WIDTH = 6, 2, 3
 law = settings(deadline=None, derandomize=True, max_examples=20, database=None)

@@ -21,6 +21,7 @@ from graphattn.transforms import (
     AddLaplacian,
     AddRandomWalk,
     flip_signs,
+    precompute,
     structure_transform,
 )
 
@@ -157,7 +158,7 @@ def test_every_name_has_its_transform() -> None:
     assert set(BIAS_TRANSFORMS) == set(BIASES) - {"edge"}
     for modules, transforms in ((ENCODINGS, ENCODING_TRANSFORMS), (BIASES, BIAS_TRANSFORMS)):
         for name, transform in transforms.items():
-            assert set(modules[name].reads) <= set(transform(4)(data.clone()).keys())
+            assert set(modules[name].reads) <= set(transform(2)(data.clone()).keys())
     for name, transform in EDGE_TRANSFORMS.items():
         assert set(ExtraEdges(8, {name: 3}).reads) <= set(transform(3)(data.clone()).keys())
 
@@ -169,5 +170,14 @@ def test_each_transform_once() -> None:
     assert [repr(transform) for transform in shared.transforms] == names
     with pytest.raises(InputError, match=r"^encodings 'degree_bucket' needs AddDegree.*, but another option has AddDegree"):
         structure_transform({"degree": 1, "degree_bucket": 2})
+    with pytest.raises(InputError, match=r"^the degree has 1 column, or 2 for in- and out-degree, got 3"):
+        structure_transform({"degree": 3})
     with pytest.raises(InputError, match=r"^biases must be among distance, relative_walk, resistance, edge, got 'angle'$"):
         structure_transform(biases={"angle": 3})
+
+
+def test_edges_of_a_sparse_matrix_alone_are_refused() -> None:
+    data = Data(adj_t=torch.eye(2).to_sparse_csr(), num_nodes=2)
+    for apply in (AddDegree(), lambda data: precompute([data], AddDegree())):
+        with pytest.raises(InputError, match=r"^data must hold its edges as edge_index, but has adj_t alone"):
+            apply(data)

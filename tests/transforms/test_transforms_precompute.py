@@ -16,11 +16,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pair_cases import drawn, graph, graphs
 from torch import Tensor
-from torch_geometric.data import Batch, Data
+from torch_geometric.data import Batch, Data, InMemoryDataset
 from torch_geometric.transforms import Compose, ToUndirected
 
 from graphattn.errors import InputError
-from graphattn.transforms import AddDegree, AddDistance, AddRelativeWalk, AddResistance, precompute
+from graphattn.transforms import AddDegree, AddDistance, AddPosition, AddRelativeWalk, AddResistance, precompute
 from graphattn.transforms.structure import Graphs, StructuralTransform
 
 MODULE = sys.modules["graphattn.transforms.precompute"]  # the package shows the function of this name
@@ -117,6 +117,36 @@ def test_graphs_are_not_changed_and_go_into_batches() -> None:
     check_equal(some, before, exactly=True)
     together = Batch.from_data_list(done)
     assert torch.equal(together.distance_pair, AddDistance(3)(Batch.from_data_list(some)).distance_pair)
+
+
+def test_progress_bar(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    quiet = precompute(some_graphs(3), ALL, cache=None)
+    capsys.readouterr()
+    drawn = precompute(some_graphs(3), ALL, cache=None, progress=True)
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert "structure of graphs" in err
+    assert "3/3" in err
+    check_equal(drawn, quiet, exactly=True)
+
+
+def test_inside_a_data_set(tmp_path: Path) -> None:
+    """As the `pre_transform` of a torch_geometric data set, which keeps what it gave."""
+    graphs, transform = some_graphs(4), Compose(ALL)
+
+    class Some(InMemoryDataset):
+        processed_file_names = ("data.pt",)
+
+        def __init__(self) -> None:
+            super().__init__(str(tmp_path), pre_transform=transform)
+            self.load(self.processed_paths[0])
+
+        def process(self) -> None:
+            self.save([self.pre_transform(graph.clone()) for graph in graphs], self.processed_paths[0])
+
+    expected = precompute(graphs, ALL, cache=None)
+    for found in (Some(), Some()):
+        check_equal(list(found), expected, exactly=True)
 
 
 def test_progress(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -318,3 +348,13 @@ def test_pairs_of_all_graphs_are_refused_before_they_fill_memory(monkeypatch: py
     precompute([graph([(0, 1)], 2)] * 199, AddDistance(), cache=None)
     with pytest.raises(InputError, match="encodings of 800 pairs of nodes would take about 800 bytes"):
         precompute([graph([(0, 1)], 2)] * 200, AddDistance(), cache=None)
+
+
+def test_positions_that_are_given_are_kept() -> None:
+    ring = graph([(0, 1), (1, 2), (2, 0)], 3)
+    ring.position_pe = torch.tensor([[2], [0], [1]])
+    line = graph([(0, 1)], 2)
+    done = precompute([ring, line], [AddDegree(), AddPosition()], cache=None)
+    assert done[0].position_pe.tolist() == [[2], [0], [1]]
+    assert done[1].position_pe.tolist() == [[0], [1]]
+    assert "degree_pe" in done[0]

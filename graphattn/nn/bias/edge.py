@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from graphattn.errors import InputError
 from graphattn.nn.bias.mlp import INITIAL_STD
 from graphattn.ops.mask import AdjacencyMask, BlockDiagonalMask
-from graphattn.ops.pairs import count_pairs, pair_numbers
+from graphattn.ops.mask.pairs import count_pairs, pair_numbers
 
 
 class EdgeBias(nn.Module):

@@ -43,4 +43,4 @@ class SinusoidalEncoding(nn.Module):
         exponent = torch.arange(0, self.out_channels, 2, dtype=position.dtype, device=position.device) / self.out_channels
         angle = position * torch.exp(-math.log(10_000) * exponent)
         waves = torch.stack([angle.sin(), angle.cos()], -1).flatten(1)[:, : self.out_channels]
-        return in_autocast(waves.to(encoding.dtype))
+        return in_autocast(waves.to(encoding.dtype) if encoding.is_floating_point() else waves)

@@ -76,7 +76,7 @@ def _local_edges(mask: AdjacencyMask, blocks: BlockDiagonalMask) -> tuple[Tensor
 def _draw_all(edges: Tensor, edge_ptr: Tensor, ptr: Tensor, degree: int) -> Tensor:
     """Source and target of the expander edges of all graphs, [2, edges]."""
     # Numba takes time to import, and nothing else here needs it.
-    from graphattn.ops.regular import draw_regular, hash_graphs
+    from graphattn.ops.mask.regular import draw_regular, hash_graphs
 
     sizes = ptr.diff()
     seeds = hash_graphs(edges.numpy(), edge_ptr.numpy(), sizes.numpy())

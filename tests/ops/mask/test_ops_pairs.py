@@ -12,7 +12,7 @@ from torch import Tensor
 
 from graphattn.errors import InputError
 from graphattn.ops import BlockDiagonalMask
-from graphattn.ops.pairs import count_pairs, pair_numbers, refuse_too_many_pairs
+from graphattn.ops.mask.pairs import count_pairs, pair_numbers, refuse_too_many_pairs
 
 
 @settings(deadline=None, derandomize=True, max_examples=50, database=None)
