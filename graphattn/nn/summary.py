@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from torch import nn
 
@@ -17,8 +17,6 @@ from graphattn.nn.pair_attention import PairSelfAttention
 
 if TYPE_CHECKING:
     from torch_geometric.data import Data
-
-    from graphattn.nn.graph_transformer import GraphTransformer
 
 
 class Size(NamedTuple):
@@ -44,8 +42,8 @@ class Part(NamedTuple):
     cost: int
 
 
-def summary(model: GraphTransformer, data: Data) -> str:
-    """A table of the model's parts, see `GraphTransformer.summary`."""
+def summary(model: Any, data: Data) -> str:
+    """A table of the parts of a `GraphTransformer`, whose `summary` calls this."""
     size = _size(model, data)
     parts = list(_parts(model, size))
     total = Part("all", "", sum(part.parameters for part in parts), sum(part.cost for part in parts))
@@ -60,7 +58,7 @@ def summary(model: GraphTransformer, data: Data) -> str:
     return "\n".join([f"one forward pass over {given}", "", lines[0], "─" * len(lines[0]), *lines[1:]])
 
 
-def _size(model: GraphTransformer, data: Data) -> Size:
+def _size(model: Any, data: Data) -> Size:
     nodes, edges, extra = int(data.num_nodes or 0), data.num_edges, model.extra_edges
     batch = data.get("batch")
     sizes = [nodes] if batch is None else batch.bincount().tolist()
@@ -74,7 +72,7 @@ def _size(model: GraphTransformer, data: Data) -> Size:
     return Size(nodes, edges, pairs, len(sizes), nodes + extra.num_virtual * len(sizes), edges + more)
 
 
-def _parts(model: GraphTransformer, size: Size) -> Iterator[Part]:
+def _parts(model: Any, size: Size) -> Iterator[Part]:
     if model.lin_in is not None:
         yield _part("features", str(model.lin_in), model.lin_in, size.nodes * model.lin_in.weight.numel())
     for name, module in model.encodings.items():

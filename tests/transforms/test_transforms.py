@@ -1,15 +1,13 @@
-"""The structural encodings, by hand on small graphs, and where torch_geometric's own transforms stop."""
+"""What all transforms of structure share: odd graphs, the same twice, each once, and a transform for every name."""
 
 from __future__ import annotations
 
 import math
 
-import networkx as nx
 import pytest
 import torch
 from torch import Tensor
 from torch_geometric.data import Data
-from torch_geometric.utils import from_networkx
 
 from graphattn.errors import InputError
 from graphattn.nn import BIASES, ENCODINGS, ExtraEdges
@@ -18,9 +16,7 @@ from graphattn.transforms import (
     EDGE_TRANSFORMS,
     ENCODING_TRANSFORMS,
     AddDegree,
-    AddLaplacian,
     AddRandomWalk,
-    flip_signs,
     precompute,
     structure_transform,
 )
@@ -56,43 +52,6 @@ def test_random_walk_on_a_path() -> None:
 def test_random_walk_from_a_node_that_nothing_leaves() -> None:
     data = AddRandomWalk(3)(Data(edge_index=torch.tensor([[0, 0], [1, 0]]), num_nodes=3))
     assert data.random_walk_pe.tolist() == [[0.5, 0.25, 0.125], [0.0, 0.0, 0.0], [0.0, 0.0, 0.0]]
-
-
-def test_laplacian_of_two_nodes() -> None:
-    """L = [[1, -1], [-1, 1]]: the eigenvector after the constant one is (1, -1), of norm √2; columns beyond it are zero."""
-    data = AddLaplacian(3)(graph([(0, 1)], 2))
-    assert data.laplacian_pe.tolist() == [pytest.approx([1, 0, 0]), pytest.approx([-1, 0, 0])]
-
-
-def test_laplacian_of_a_path_of_three() -> None:
-    """Eigenvalues 0, 1, 2 of I - D^-½ A D^-½: (1, 0, -1) at 1 and (-1, √2, -1) at 2, norm √3, largest entry positive."""
-    pe = AddLaplacian(2)(graph([(0, 1), (1, 2)], 3)).laplacian_pe
-    assert pe[:, 0].tolist() == pytest.approx([math.sqrt(1.5), 0, -math.sqrt(1.5)], abs=1e-6)
-    assert pe[:, 1].tolist() == pytest.approx([-math.sqrt(0.75), math.sqrt(1.5), -math.sqrt(0.75)], abs=1e-6)
-
-
-def test_laplacian_reads_edges_in_both_directions_once() -> None:
-    both = AddLaplacian(2)(graph([(0, 1), (1, 2)], 3)).laplacian_pe
-    once = AddLaplacian(2)(Data(edge_index=torch.tensor([[0, 1, 1, 1], [1, 2, 2, 0]]), num_nodes=3)).laplacian_pe
-    assert torch.equal(once, both)
-
-
-@pytest.mark.parametrize("num_nodes", [99, 100, 150])
-def test_laplacian_of_a_long_path(num_nodes: int) -> None:
-    """From a hundred nodes on a sparse solver takes over. Path eigenvectors: √deg · cos(π k i / (n - 1)), normalised."""
-    data = from_networkx(nx.path_graph(num_nodes))
-    pe = AddLaplacian(3)(data).laplacian_pe
-    place = torch.arange(num_nodes, dtype=torch.float64)
-    degree = torch.full((num_nodes,), 2.0, dtype=torch.float64)
-    degree[[0, -1]] = 1
-    for column, vector in enumerate(pe.double().t()):
-        expected = degree.sqrt() * (math.pi * (column + 1) * place / (num_nodes - 1)).cos()
-        expected = expected / expected.norm() * num_nodes**0.5
-        expected = expected * (vector @ expected).sign()
-        assert (vector - expected).abs().max() < 1e-3
-        # The largest entry is positive; entries equal but for rounding count as one, and the first decides.
-        first = (vector.abs() > vector.abs().max() * (1 - 1e-4)).nonzero()[0]
-        assert vector[first] > 0
 
 
 @pytest.mark.parametrize(
@@ -137,18 +96,6 @@ def test_transforms_leave_the_other_attributes() -> None:
     out = ALL(data)
     assert torch.equal(out.x, torch.ones(3, 2))
     assert torch.equal(out.edge_attr, torch.ones(4, 5))
-
-
-def test_flip_signs_flips_whole_eigenvectors_of_each_graph() -> None:
-    vectors, batch = torch.arange(1.0, 13).reshape(6, 2), torch.tensor([1, 0, 1, 0, 1, 1])
-    signs = set()
-    for seed in range(200):
-        flipped = flip_signs(vectors, batch, torch.Generator().manual_seed(seed))
-        sign = flipped / vectors
-        assert all(torch.equal(sign[batch == g], sign[batch == g][:1].expand(int((batch == g).sum()), 2)) for g in (0, 1))
-        signs.add(tuple(sign[[1, 0]].flatten().tolist()))
-    assert len(signs) == 16  # two graphs, two eigenvectors, each on its own
-    assert flip_signs(vectors[:0], batch[:0]).shape == (0, 2)
 
 
 def test_every_name_has_its_transform() -> None:
