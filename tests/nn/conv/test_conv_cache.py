@@ -13,7 +13,8 @@ from torch import Tensor
 from torch_geometric import EdgeIndex
 
 from graphattn.nn import conv
-from graphattn.ops import AdjacencyMask, mask
+from graphattn.ops import AdjacencyMask
+from graphattn.ops.mask import adjacency
 
 
 def edges() -> Tensor:
@@ -29,8 +30,8 @@ def sorts(monkeypatch: pytest.MonkeyPatch) -> list[int]:
         counted.append(row.shape[0])
         return original(row, *others)
 
-    original = mask.group_edges
-    monkeypatch.setattr(mask, "group_edges", group)
+    original = adjacency.group_edges
+    monkeypatch.setattr(adjacency, "group_edges", group)
     return counted
 
 
