@@ -58,7 +58,13 @@ class ExtraEdges(nn.Module):
 
         Returns:
             the node vectors with those of virtual nodes, the mask, and the graph of each virtual node, if there are any.
+
+        Raises:
+            InputError: naming what `structure` lacks, or distances of another transform.
         """
+        missing = [name for name in self.reads if structure.get(name) is None]
+        if missing:
+            raise InputError(f"structure must hold {', '.join(self.reads)}, but {missing[0]} is not there")
         if self.k_hop:
             index, distance = structure["khop_index"], structure["khop_distance"]
             edges = edges | self._near(AdjacencyMask.from_edge_index(index, x.shape[0]), distance)

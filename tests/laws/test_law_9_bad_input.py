@@ -258,6 +258,10 @@ CASES: dict[str, tuple[Callable[[], Any], str]] = {
         lambda: model(biases={"distance": 4}, attention="full")(X, EDGES, structure={"distance_pair": torch.zeros(4)}),
         "structure must hold distance_pair of shape [9], got [4]",
     ),
+    "extra-edges-that-were-not-computed": (
+        lambda: model(extra_edges={"k_hop": 2})(X, EDGES),
+        "structure must hold khop_index, khop_distance, but khop_index is not there",
+    ),
     "khop-of-another-transform": (
         lambda: model(extra_edges={"k_hop": 2})(
             X, EDGES, structure={"khop_index": torch.tensor([[0], [2]]), "khop_distance": torch.tensor([3])}
