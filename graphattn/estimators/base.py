@@ -121,6 +121,8 @@ class GraphEstimator(BaseEstimator):
         if not params["weight_decay"] >= 0:
             raise InputError(f"weight_decay must not be negative, got {params['weight_decay']!r}")
         for option in STRUCTURE_OPTIONS:
+            if not isinstance(params[option] or {}, Mapping):
+                raise InputError(f"{option} must be a mapping, name → number, got {params[option]!r}")
             for name, number in (params[option] or {}).items():
                 if not isinstance(number, Integral) or number < 1:
                     raise InputError(f"{option} {name!r} must be a whole number of at least 1, got {number!r}")

@@ -22,8 +22,8 @@ class MoleculeClassifier(ClassifierMixin, MoleculeEstimator):
 
     Args:
         channels, num_layers, heads, attention, attention_score, normaliser, readout, encodings, biases, extra_edges, dropout,
-            epochs, batch_size, learning_rate, weight_decay,
-            patience, valid_fraction, seed, device, precision, n_jobs: as in `MoleculeRegressor`.
+            epochs, batch_size, learning_rate, weight_decay, patience, valid_fraction, seed, device, precision, n_jobs: as in
+            `MoleculeRegressor`.
     """
 
     classes_: np.ndarray
