@@ -7,11 +7,12 @@ from torch import Tensor
 
 from graphattn.errors import InputError
 from graphattn.ops.block import block_attention, prefers_torch
-from graphattn.ops.fused import TYPES, fused_attention, requested_backend, why_not_fused
+from graphattn.ops.fused import fused_attention, storage_type, why_not_fused
 from graphattn.ops.mask import AdjacencyMask, BlockDiagonalMask, Mask
 from graphattn.ops.normaliser import NORMALISERS
 from graphattn.ops.reference import EdgeFeatures, attention_reference
 from graphattn.ops.score import Additive, Dot, Score, Static
+from graphattn.ops.settings import requested_backend
 
 
 def attention(
@@ -83,7 +84,7 @@ def attention(
         if plain is None and not large:
             # The static score's numbers for each end of an edge would not bear rounding: they decide on which side of the
             # leaky ReLU's kink a score lies.
-            storage = dtype if dtype in TYPES and not isinstance(spec, Static) else compute
+            storage = compute if isinstance(spec, Static) else storage_type(query, dtype)
             q, k, v = (None if rows is None else rows.to(storage) for rows in given)
             assert q is not None
             return fused_attention(q, k, v, mask, spec, normaliser, bias, edge_attr, dropout, seed_tensor).to(dtype)

@@ -18,6 +18,7 @@ from graphattn.ops.mask import BlockDiagonalMask
 from graphattn.ops.normaliser import NORMALISERS
 from graphattn.ops.reference import EdgeFeatures
 from graphattn.ops.score import Additive, Dot, Score, Static
+from graphattn.ops.settings import requested_backend
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -66,7 +67,7 @@ def server(score: Score, normaliser: str, full: bool) -> tuple[str, str | None]:
         full: on a `BlockDiagonalMask`; else on an `AdjacencyMask`.
     """
     kind, reason = _kernels(torch.empty(1, 1, 1), normaliser)
-    torchs = full and fused.requested_backend() != "cpu"
+    torchs = full and requested_backend() != "cpu"
     torchs = torchs and prefers_torch(BlockDiagonalMask.single(LARGE), score, normaliser, 0.0, need_weights=False)
     if kind == "fused" and torchs:
         return kind, f"torch's scaled_dot_product_attention on one graph of {LARGE} nodes or more, without dropout"
@@ -78,7 +79,7 @@ def server(score: Score, normaliser: str, full: bool) -> tuple[str, str | None]:
 def _kernels(
     query: Tensor, normaliser: str = "softmax", edge_attr: EdgeFeatures | None = None, return_attention: bool = False
 ) -> tuple[str, str | None]:
-    fused.requested_backend()  # another error than that of a call which cannot be served
+    requested_backend()  # another error than that of a call which cannot be served
     try:
         reason = fused.why_not_fused(query, query, normaliser, edge_attr, return_attention)
     except InputError as error:
@@ -132,7 +133,7 @@ def _here() -> dict[str, str]:
     lost = "nowhere" if place is None else f"{place}, for this process alone"
     types = ", ".join(str(dtype).removeprefix("torch.") for dtype in fused.TYPES)
     return {
-        "GRAPHATTN_BACKEND": fused.requested_backend(),
+        "GRAPHATTN_BACKEND": requested_backend(),
         "threads": f"{torch.get_num_threads()}, torch's own" if serial is None else f"1: {serial}",
         "processor": f"{processor}, {vectors}",
         "types": f"{types}; others are computed in float32",

@@ -1,24 +1,27 @@
-"""Attention through the fused CPU kernels: when they can serve, and how the general form comes down to theirs."""
+"""Attention through the fused kernels: when they can serve, and how the general form comes down to theirs."""
 
 from __future__ import annotations
 
+import importlib.util
 import math
 import os
+from functools import cache
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from graphattn.errors import InputError
-from graphattn.ops.cpu import operator
+from graphattn.ops import operator
 from graphattn.ops.cpu.form import padded_channels
 from graphattn.ops.linear import PIECE, map_heads, map_rows
 from graphattn.ops.mask import AdjacencyMask, Mask
 from graphattn.ops.reference import EdgeFeatures
 from graphattn.ops.score import Additive, Dot, Score, Static
+from graphattn.ops.settings import requested_backend
 
-BACKENDS = ("auto", "reference", "cpu")
 NORMALISERS = ("softmax", "sigmoid", "relu")
+# What tables are kept in as they are given; on a GPU float16, too.
 TYPES = (torch.float32, torch.float64, torch.bfloat16)
 # Longer rows of heads, or of edge features, are no vectors that a compiler could hold.
 MOST_HEADS, MOST_EDGE_CHANNELS = 128, 128
@@ -26,17 +29,16 @@ MOST_HEADS, MOST_EDGE_CHANNELS = 128, 128
 MOST_ROW = 16_384
 
 
-@torch.compiler.assume_constant_result
-def requested_backend() -> str:
-    """The value of `GRAPHATTN_BACKEND`: "auto" (the default), "reference" (the plain version) or "cpu" (the fused kernels).
+def storage_type(query: Tensor, dtype: torch.dtype) -> torch.dtype:
+    """The type that the kernels of a tensor's device keep queries, keys and values in, where they are given in `dtype`."""
+    if dtype in TYPES or (dtype == torch.float16 and kernels_for(query) == "triton"):
+        return dtype
+    return torch.promote_types(dtype, torch.float32)
 
-    Raises:
-        InputError: on another value.
-    """
-    name = os.environ.get("GRAPHATTN_BACKEND") or "auto"
-    if name not in BACKENDS:
-        raise InputError(f"GRAPHATTN_BACKEND must be one of {', '.join(BACKENDS)}, got {name!r}")
-    return name
+
+def kernels_for(tensor: Tensor) -> str:
+    """Which kernels are those of a tensor's device: "cpu" or "triton"; on a CPU the latter where `GRAPHATTN_BACKEND` asks."""
+    return "cpu" if tensor.device.type == "cpu" and requested_backend() != "triton" else "triton"
 
 
 def why_not_fused(
@@ -45,14 +47,14 @@ def why_not_fused(
     """Why a call goes to the plain version, or None where the fused kernels serve it.
 
     Raises:
-        InputError: where `GRAPHATTN_BACKEND=cpu` asks for kernels that cannot serve.
+        InputError: where `GRAPHATTN_BACKEND` asks for kernels that cannot serve.
     """
     backend = requested_backend()
     if backend == "reference":
         return "GRAPHATTN_BACKEND=reference asks for the plain version"
     reason = _obstacle(query, value, normaliser, edge_attr, return_attention)
-    if reason is not None and backend == "cpu":
-        raise InputError(f"GRAPHATTN_BACKEND=cpu asks for the fused CPU kernels, but {reason}")
+    if reason is not None and backend != "auto":
+        raise InputError(f"GRAPHATTN_BACKEND={backend} asks for fused kernels, but {reason}")
     return reason
 
 
@@ -64,8 +66,9 @@ def _obstacle(
             return "a transform of torch.func is at work, and goes through the plain formula"
         if torch.autograd.forward_ad._current_level >= 0:
             return "forward-mode derivatives go through the plain formula"
-    if query.device.type != "cpu":
-        return f"the tensors are on {query.device.type}"
+    reason = _no_kernels(query.device.type)
+    if reason is not None:
+        return reason
     if normaliser not in NORMALISERS:
         return f"{normaliser} needs the scores of a row in order, all at once"
     if return_attention:
@@ -78,6 +81,29 @@ def _obstacle(
     if edge_attr is not None and not 0 < edge_attr.attr.shape[1] <= MOST_EDGE_CHANNELS:
         return f"edge features must have 1 to {MOST_EDGE_CHANNELS} channels, got {edge_attr.attr.shape[1]}"
     return None
+
+
+@torch.compiler.assume_constant_result
+def _no_kernels(device: str) -> str | None:
+    """Why there are no kernels for a type of device, or None where there are."""
+    backend = requested_backend()
+    if device == "cuda" and backend != "cpu":
+        return None if _has_triton() else "Triton is not installed"
+    if device != "cpu":
+        return f"the tensors are on {device}"
+    if backend != "triton":
+        return None
+    if not _has_triton():
+        return "Triton is not installed"
+    # Read here as Triton reads it, when the kernels are first imported.
+    if os.environ.get("TRITON_INTERPRET") != "1":
+        return "the tensors are on a CPU, where only Triton's interpreter serves: set TRITON_INTERPRET=1, for tests"
+    return None
+
+
+@cache
+def _has_triton() -> bool:
+    return importlib.util.find_spec("triton") is not None
 
 
 def fused_attention(
@@ -157,7 +183,9 @@ def head_products(rows: Tensor, vectors: Tensor) -> tuple[Tensor, ...]:
 
 
 def _widen(rows: Tensor) -> Tensor:
-    """Zeros after the channels of a head that is wider than a tile, up to a number of whole parts."""
+    """Zeros after the channels of a head that is wider than a tile of the CPU kernels, up to a number of whole parts."""
     channels = rows.shape[-1]
+    if kernels_for(rows) == "triton":
+        return rows
     missing = padded_channels(channels, rows.dtype) - channels
     return F.pad(rows, (0, missing)) if missing else rows

@@ -10,6 +10,8 @@ from torch import Tensor
 
 from graphattn.errors import InputError
 from graphattn.ops.cpu import sort
+from graphattn.ops.settings import requested_backend
+from graphattn.ops.triton.schedule import schedule
 
 # Edges and nodes below this number are kept as int32, half the memory traffic of int64.
 INT32_LIMIT = 2**31
@@ -31,8 +33,9 @@ class GroupedEdges:
             shape [rows].
         edges: the caller's number of the edge in each slot, rising inside a row, shape [edges]; on blocks the first node and
             the number of nodes of each graph, the largest graph first, shape [graphs, 2].
-        pieces: the work in pieces of about one size (see `graphattn.ops.cpu.sort`), int64, shape [pieces, 5]: first row, end
-            row, first slot, end slot, and 1 for a part of one row or 0 for whole rows. Empty on other devices than the CPU.
+        pieces: the work in pieces. Of the CPU kernels pieces of about one size (see `graphattn.ops.cpu.sort`), int64, shape
+            [pieces, 5]: first row, end row, first slot, end slot, and 1 for a part of one row or 0 for whole rows. Of the
+            Triton kernels rows or parts of one (see `graphattn.ops.triton.schedule`), shape [pieces, 4].
     """
 
     pointers: Tensor
@@ -91,6 +94,8 @@ def check_range(name: str, index: Tensor, size: int) -> None:
 
 
 def _group_edges_cpu(row: Tensor, neighbour: Tensor, num_rows: int, num_neighbours: int, bits: int) -> _Groups:
+    if requested_backend() == "triton":
+        return _group_edges_torch(row, neighbour, num_rows, num_neighbours, bits)
     _check_edges(row, neighbour, num_rows, num_neighbours, bits)
     groups = sort.group_edges(row, neighbour, num_rows, num_neighbours, bits)
     if groups is None:
@@ -107,7 +112,7 @@ def _group_edges_torch(row: Tensor, neighbour: Tensor, num_rows: int, num_neighb
     dtype = torch.int32 if bits == 32 else torch.int64
     rows, edges = row.sort(stable=True)
     pointers = torch.searchsorted(rows, torch.arange(num_rows + 1, device=row.device), out_int32=bits == 32)
-    return pointers, neighbour[edges].to(dtype), edges.to(dtype), row.new_empty(0, 5)
+    return pointers, neighbour[edges].to(dtype), edges.to(dtype), schedule(pointers)
 
 
 def _check_edges(row: Tensor, neighbour: Tensor, num_rows: int, num_neighbours: int, bits: int) -> None:
@@ -119,6 +124,8 @@ def _check_edges(row: Tensor, neighbour: Tensor, num_rows: int, num_neighbours: 
 
 
 def _group_blocks_cpu(ptr: Tensor, num_nodes: int) -> _Groups:
+    if requested_backend() == "triton":
+        return _group_blocks_torch(ptr, num_nodes)
     groups = sort.group_blocks(ptr.long(), num_nodes)
     if groups is None:
         raise InputError(f"ptr must rise from 0 to the number of nodes, {num_nodes}, got {ptr}")
@@ -135,22 +142,26 @@ def _group_blocks_torch(ptr: Tensor, num_nodes: int) -> _Groups:
     start = torch.repeat_interleave(ptr[:-1], sizes, output_size=num_nodes)
     pointers = ptr.new_zeros(num_nodes + 1)
     torch.cumsum(torch.repeat_interleave(sizes, sizes, output_size=num_nodes), 0, out=pointers[1:])
-    return pointers, start, _largest_first(ptr), ptr.new_empty(0, 5)
+    return pointers, start, _largest_first(ptr), schedule(pointers)
 
 
 def _group_edges_fake(row: Tensor, neighbour: Tensor, num_rows: int, num_neighbours: int, bits: int) -> _Groups:
     dtype = torch.int32 if bits == 32 else torch.int64
     pointers, slots = row.new_empty(num_rows + 1, dtype=dtype), row.new_empty(row.shape, dtype=dtype)
-    return pointers, slots, torch.empty_like(slots), _some_pieces(row)
+    return pointers, slots, torch.empty_like(slots), _some_pieces(pointers)
 
 
 def _group_blocks_fake(ptr: Tensor, num_nodes: int) -> _Groups:
-    return ptr.new_empty(num_nodes + 1), ptr.new_empty(num_nodes), ptr.new_empty(ptr.shape[0] - 1, 2), _some_pieces(ptr)
+    pointers = ptr.new_empty(num_nodes + 1)
+    return pointers, ptr.new_empty(num_nodes), ptr.new_empty(ptr.shape[0] - 1, 2), _some_pieces(pointers)
 
 
-def _some_pieces(like: Tensor) -> Tensor:
+def _some_pieces(pointers: Tensor) -> Tensor:
     """A table of pieces whose number is data to a tracer."""
-    return like.new_empty(torch.library.get_ctx().new_dynamic_size(), 5)
+    number = torch.library.get_ctx().new_dynamic_size()
+    if pointers.device.type == "cpu" and requested_backend() != "triton":
+        return pointers.new_empty(number, 5, dtype=torch.int64)
+    return pointers.new_empty(number, 4)
 
 
 _library = torch.library.Library("graphattn", "FRAGMENT")

@@ -17,7 +17,7 @@ _AT_ONCE = 16 * PIECE
 
 def map_rows(x: Tensor, weight: Tensor) -> Tensor:
     """y[n, h, d] = Σ_c weight[h, d, c] x[n, c]. Shapes [rows, C], [heads, D, C] → [rows, heads, D]."""
-    if _is_transformed():
+    if _is_whole(x):
         return torch.einsum("nc,hdc->nhd", x, weight)
     mapped: Tensor = _MapRows.apply(x, weight.flatten(0, 1))
     return mapped.unflatten(1, weight.shape[:2])
@@ -25,7 +25,7 @@ def map_rows(x: Tensor, weight: Tensor) -> Tensor:
 
 def map_heads(x: Tensor, weight: Tensor) -> Tensor:
     """y[n, h, d] = Σ_c weight[h, d, c] x[n, h, c]. Shapes [rows, heads, C], [heads, D, C] → [rows, heads, D]."""
-    if _is_transformed():
+    if _is_whole(x):
         return torch.einsum("nhc,hdc->nhd", x, weight)
     if x.shape[0] <= PIECE:  # one piece, as it is
         return _map_at_once(x, weight)
@@ -41,10 +41,14 @@ def sum_of_head_products(gradient: Tensor, x: Tensor) -> Tensor:
     return torch.stack(products).sum(0)
 
 
-def _is_transformed() -> bool:
-    """A traced graph cannot count pieces; there the compiler decides how it sums. Transforms see through torch's operators."""
+def _is_whole(x: Tensor) -> bool:
+    """A traced graph cannot count pieces; there the compiler decides how it sums. Transforms see through torch's operators.
+
+    A GPU has one way to sum, whatever the number of threads.
+    """
     return (
         torch.compiler.is_compiling()
+        or x.device.type != "cpu"
         or torch._C._are_functorch_transforms_active()
         or torch.autograd.forward_ad._current_level >= 0
     )

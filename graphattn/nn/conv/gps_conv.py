@@ -15,7 +15,8 @@ from torch_geometric.utils import to_dense_batch
 from graphattn.errors import InputError
 from graphattn.nn.projection import has_hooks
 from graphattn.ops import BlockDiagonalMask, attention
-from graphattn.ops.fused import requested_backend, why_not_fused
+from graphattn.ops.fused import why_not_fused
+from graphattn.ops.settings import requested_backend
 
 
 class GPSConv(torch_geometric.nn.GPSConv):

@@ -18,7 +18,7 @@ from torch_geometric.utils.loop import compute_loop_attr
 from graphattn.errors import InputError
 from graphattn.nn.projection import has_hooks, is_plain
 from graphattn.ops import AdjacencyMask, EdgeFeatures, Score
-from graphattn.ops.fused import TYPES, fused_attention, why_not_fused
+from graphattn.ops.fused import fused_attention, storage_type, why_not_fused
 
 _METHODS = ("message", "aggregate", "message_and_aggregate", "update", "edge_update")
 _FILLS = ("add", "mean", "min", "max", "mul")
@@ -203,7 +203,7 @@ def attend(
     dropout = layer.dropout if layer.training else 0.0
     seed = torch.randint(2**63 - 1, (), device=query.device) if dropout else None
     dtype, compute = query.dtype, torch.promote_types(query.dtype, torch.float32)
-    storage = dtype if dtype in TYPES else compute
+    storage = storage_type(query, dtype)
     query, key, value = (None if table is None else table.to(storage) for table in (query, key, value))  # type: ignore[assignment]
     if features is not None:
         features = EdgeFeatures(*(None if part is None else part.to(compute) for part in features))  # type: ignore[arg-type]

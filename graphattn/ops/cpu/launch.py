@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from functools import cache
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -16,99 +16,39 @@ from graphattn.ops.cpu.form import STORAGE, Form
 from graphattn.ops.cpu.memory import empty
 from graphattn.ops.cpu.specialise import address
 from graphattn.ops.cpu.threads import float_bits, run
+from graphattn.ops.inputs import Inputs, compute_type, empty_gradients, empty_outputs
 
 # Nodes of a graph up to which full attention is a small dense product; larger graphs go edge by edge.
 MOST_DENSE_NODES = 1024
-NUM_TENSORS = 16  # the tensors among the inputs, which come first
-
-
-class Inputs(NamedTuple):
-    """The arguments of `graphattn::fused_attention`, for N targets, M sources, H heads, D and V channels and E edges.
-
-    Args:
-        query, key, value: [N, H, D], [M, H, D], [M, H, V], rows with any stride; or shared or packed,
-            see `graphattn.ops.cpu.operator`.
-        weight: of an additive score: its vector [1, H, D] and, after it, the map of the edge features [edge channels, H, D].
-        bias: [E, H].
-        attr: edge features [E, edge channels].
-        edge_key: of the dot product: W_kᵀ q, [N, H, edge channels].
-        seed: int64 scalar; dropout is on where it is given.
-        row_…, column_…: the edges by target and by source, see `graphattn.ops.layout.GroupedEdges` (and there for blocks).
-        score: "dot", "leaky_relu" or "tanh".
-        edge_value: whether the weighted sums of edge features are wanted, [N, H, edge channels].
-        scale: of the dot product; the slope of the leaky ReLU.
-    """
-
-    query: Tensor
-    key: Tensor | None
-    value: Tensor | None
-    weight: Tensor | None
-    bias: Tensor | None
-    attr: Tensor | None
-    edge_key: Tensor | None
-    seed: Tensor | None
-    row_pointers: Tensor
-    row_neighbours: Tensor
-    row_edges: Tensor
-    row_pieces: Tensor
-    column_pointers: Tensor
-    column_neighbours: Tensor
-    column_edges: Tensor
-    column_pieces: Tensor
-    score: str
-    normaliser: str
-    blocks: bool
-    edge_value: bool
-    scale: float
-    dropout: float
-
-    @property
-    def tables(self) -> tuple[Tensor, Tensor, Tensor]:
-        """Query, key and value, each with rows that are dense."""
-        if self.key is None:
-            query, key, value = _dense_rows(self.query).unbind(1)
-            return query, key, value
-        key = _dense_rows(self.key)
-        return _dense_rows(self.query), key, key if self.value is None else _dense_rows(self.value)
-
-    @property
-    def extras(self) -> tuple[Tensor | None, ...]:
-        """Weight, bias, edge features and vectors on them, dense."""
-        given = (self.weight, self.bias, self.attr, self.edge_key)
-        return tuple(None if tensor is None else tensor.contiguous() for tensor in given)
-
-    def form(self, query: Tensor, value: Tensor) -> Form:
-        return Form(
-            heads=query.shape[1],
-            key_channels=query.shape[2],
-            value_channels=value.shape[2],
-            edge_channels=1 if self.attr is None else self.attr.shape[1],
-            storage=STORAGE[query.dtype],
-            index_bits=64 if self.row_pointers.dtype == torch.int64 else 32,
-            score=self.score,
-            normaliser=self.normaliser,
-            blocks=self.blocks,
-            dropout=self.seed is not None,
-            edge_key=self.edge_key is not None or (self.weight is not None and self.weight.shape[0] > 1),
-            edge_value=self.edge_value,
-            shared=self.key is not None and self.value is None,
-        )
-
-    def options(self) -> tuple[int, int, int, int]:
-        """Seed, threshold of dropout, factor of the weights that are kept, and scale."""
-        scale = float_bits(self.scale)
-        if self.seed is None:
-            return 0, 0, 0, scale
-        return int(self.seed), math.ceil(self.dropout * 2**32), float_bits(1 / (1 - self.dropout)), scale
-
 
 _dense_kernel = cache(lambda form, function: address(form.dense_kernel(function)))
 _kernel = cache(lambda form, function, columns: address(form.kernel(function, columns)))
 
 
-def _dense_rows(table: Tensor) -> Tensor:
-    """The same numbers with rows that are dense; the rows themselves may lie apart."""
-    return table if table.is_contiguous() or (table.shape[0] and table[0].is_contiguous()) else table.contiguous()
+def _form(inputs: Inputs, query: Tensor, value: Tensor) -> Form:
+    return Form(
+        heads=query.shape[1],
+        key_channels=query.shape[2],
+        value_channels=value.shape[2],
+        edge_channels=1 if inputs.attr is None else inputs.attr.shape[1],
+        storage=STORAGE[query.dtype],
+        index_bits=64 if inputs.row_pointers.dtype == torch.int64 else 32,
+        score=inputs.score,
+        normaliser=inputs.normaliser,
+        blocks=inputs.blocks,
+        dropout=inputs.seed is not None,
+        edge_key=inputs.edge_key is not None or (inputs.weight is not None and inputs.weight.shape[0] > 1),
+        edge_value=inputs.edge_value,
+        shared=inputs.key is not None and inputs.value is None,
+    )
+
+
+def _options(inputs: Inputs) -> tuple[int, int, int, int]:
+    """Seed, threshold of dropout, factor of the weights that are kept, and scale."""
+    scale = float_bits(inputs.scale)
+    if inputs.seed is None:
+        return 0, 0, 0, scale
+    return int(inputs.seed), math.ceil(inputs.dropout * 2**32), float_bits(1 / (1 - inputs.dropout)), scale
 
 
 def _address(tensor: Tensor | None) -> int:
@@ -120,46 +60,11 @@ def _rows(table: Tensor) -> tuple[int, int]:
     return table.data_ptr(), table.stride(0) * table.element_size()
 
 
-def compute_type(dtype: torch.dtype) -> torch.dtype:
-    """The type that is computed with, and that all but the tables are stored in."""
-    return torch.float64 if dtype == torch.float64 else torch.float32
-
-
-def empty_outputs(inputs: Inputs, query: Tensor, value: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Output, statistics and sums of edge features; [0] where a form has none."""
-    nodes, heads = query.shape[:2]
-    compute = compute_type(query.dtype)
-    features = (nodes, heads, inputs.attr.shape[1]) if inputs.edge_value and inputs.attr is not None else (0,)
-    return (
-        empty((nodes, heads, value.shape[2]), query.dtype, query.device),
-        torch.empty((nodes, 2, heads) if inputs.normaliser == "softmax" else (0,), dtype=compute, device=query.device),
-        torch.empty(features, dtype=compute, device=query.device),
-    )
-
-
-def empty_gradients(inputs: Inputs, needs: list[bool]) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
-    """The gradients of the first seven inputs as they were given; [0] where there is none, or none is wanted."""
-    none = inputs.query.new_empty(0)
-
-    def like(tensor: Tensor | None, wanted: bool = True) -> Tensor:
-        if tensor is None or not wanted:
-            return none
-        return empty(tensor.shape, tensor.dtype, tensor.device)
-
-    of_attr = (
-        none if inputs.attr is None or not needs[5] else torch.zeros_like(inputs.attr, memory_format=torch.contiguous_format)
-    )
-    return (
-        *(like(inputs.query), like(inputs.key), like(inputs.value), like(inputs.weight)),
-        *(like(inputs.bias, needs[4]), of_attr, like(inputs.edge_key)),
-    )
-
-
 def forward(*arguments: Any) -> tuple[Tensor, Tensor, Tensor]:
     """Output, statistics and sums of edge features, through the general kernels or those of small dense blocks."""
     inputs = Inputs(*arguments)
     query, key, value = inputs.tables
-    form, pieces, extras = inputs.form(query, value), inputs.row_pieces, inputs.extras
+    form, pieces, extras = _form(inputs, query, value), inputs.row_pieces, inputs.extras
     outputs = empty_outputs(inputs, query, value)
     if form.dense and _fits(inputs):
         tables = (*_rows(query), *_rows(key), *_rows(value))
@@ -170,7 +75,7 @@ def forward(*arguments: Any) -> tuple[Tensor, Tensor, Tensor]:
     words = (
         *(0, pieces.shape[0], pieces.data_ptr(), *map(_address, rows)),
         *(*_rows(query), *_rows(key), *_rows(value), *map(_address, extras)),
-        *(*inputs.options(), *map(_address, outputs), _address(states)),
+        *(*_options(inputs), *map(_address, outputs), _address(states)),
     )
     run(_kernel(form, "forward", False), words, pieces.shape[0])
     if states is not None:
@@ -217,7 +122,7 @@ def backward(
     """Gradients of query, key, value, weight, bias, attr and edge_key; [0] where there is none, or none is wanted."""
     inputs = Inputs(*arguments)
     query, key, value = inputs.tables
-    form, extras = inputs.form(query, value), inputs.extras
+    form, extras = _form(inputs, query, value), inputs.extras
     gradient = gradient.contiguous()
     if inputs.edge_value:
         feature_gradient = torch.zeros_like(feature_sums) if feature_gradient is None else feature_gradient.contiguous()
@@ -240,7 +145,7 @@ def backward(
     length = form.heads * (form.key_channels + form.value_channels + form.edge_channels)
     shared = (
         *map(_address, (*extras, feature_gradient, feature_sums)),
-        *(*inputs.options(), out.data_ptr(), kept.data_ptr(), statistics.data_ptr()),
+        *(*_options(inputs), out.data_ptr(), kept.data_ptr(), statistics.data_ptr()),
     )
     last = tuple(map(_address, (of_bias, of_attr, of_edge_key)))
 

@@ -11,8 +11,7 @@ from cpu_cases import Tensors, assert_close, attend, backend, draw, graph
 from torch import Tensor, nn
 from torch.export import Dim
 
-from graphattn.ops import AdjacencyMask, BlockDiagonalMask, EdgeFeatures, attention
-from graphattn.ops.cpu import operator
+from graphattn.ops import AdjacencyMask, BlockDiagonalMask, EdgeFeatures, attention, operator
 
 MASK, LARGER = graph(), graph(12, 8, 90)
 CASES = [

@@ -13,9 +13,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from graphattn.ops.cpu.launch import NUM_TENSORS, Inputs, backward, empty_gradients, empty_outputs, forward
-from graphattn.ops.cpu.second_order import second_order
+from graphattn.ops.cpu import launch as cpu_launch
+from graphattn.ops.inputs import NUM_TENSORS, Inputs, empty_gradients, empty_outputs
 from graphattn.ops.linear import map_heads, sum_of_head_products
+from graphattn.ops.second_order import second_order
+from graphattn.ops.settings import requested_backend
 
 _SCHEMA = """
     Tensor query, Tensor? key, Tensor? value, Tensor? weight, Tensor? bias, Tensor? attr, Tensor? edge_key, Tensor? seed,
@@ -25,6 +27,23 @@ _SCHEMA = """
 NUM_INPUTS, NUM_GRADIENTS = 22, 7
 
 
+def forward(*arguments: Any) -> tuple[Tensor, Tensor, Tensor]:
+    """Output, statistics and sums of edge features of `Inputs`, through the kernels of the tensors' device."""
+    return _launch(arguments[0]).forward(*arguments)
+
+
+def backward(gradient: Tensor, *arguments: Any) -> tuple[Tensor, ...]:
+    return _launch(gradient).backward(gradient, *arguments)
+
+
+def _launch(tensor: Tensor) -> Any:
+    if tensor.device.type == "cpu" and requested_backend() != "triton":
+        return cpu_launch
+    from graphattn.ops.triton import launch  # needs Triton, which not every machine has
+
+    return launch
+
+
 def fused_attention(*arguments: Any, value_weight: Tensor | None) -> Tensor:
     """The operator `graphattn::fused_attention`, with what edge features add to the values: Σ α v + W_e (Σ α e).
 
@@ -32,7 +51,7 @@ def fused_attention(*arguments: Any, value_weight: Tensor | None) -> Tensor:
     graph's attention: then the same code runs without it.
 
     Args:
-        arguments: those of `graphattn.ops.cpu.launch.Inputs`.
+        arguments: those of `graphattn.ops.inputs.Inputs`.
         value_weight: W_e, [heads, value channels, edge channels]; None where the operator's `edge_value` is off.
     """
     query = arguments[0]
@@ -160,8 +179,9 @@ _library.define(
     "fused_attention_backward(Tensor gradient, Tensor? feature_gradient, Tensor out, Tensor statistics, Tensor feature_sums, "
     f"bool[] needs, {_SCHEMA}) -> (Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor)"
 )
-_library.impl("fused_attention", forward, "CPU")
-_library.impl("fused_attention_backward", backward, "CPU")
+for _device in ("CPU", "CUDA"):
+    _library.impl("fused_attention", forward, _device)
+    _library.impl("fused_attention_backward", backward, _device)
 torch.library.register_fake("graphattn::fused_attention", _fake_forward, lib=_library)
 torch.library.register_fake("graphattn::fused_attention_backward", _fake_backward, lib=_library)
 torch.library.register_autograd("graphattn::fused_attention", _differentiate, setup_context=_save, lib=_library)

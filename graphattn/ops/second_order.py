@@ -13,7 +13,7 @@ from graphattn.ops.philox import dropout_mask
 from graphattn.ops.segment import segment_sum
 
 if TYPE_CHECKING:
-    from graphattn.ops.cpu.launch import Inputs
+    from graphattn.ops.inputs import Inputs
 
 
 def second_order(
@@ -98,8 +98,8 @@ def _formula(inputs: Inputs) -> tuple[Tensor, Tensor | None]:
 def _edges(inputs: Inputs) -> tuple[Tensor, Tensor, Tensor]:
     """Target, source and the caller's number of the edge in every slot."""
     degree = inputs.row_pointers.diff().long()
-    target = torch.repeat_interleave(torch.arange(degree.shape[0]), degree)
+    target = torch.repeat_interleave(torch.arange(degree.shape[0], device=degree.device), degree)
     if not inputs.blocks:
         return target, inputs.row_neighbours.long(), inputs.row_edges.long()
-    slot = torch.arange(target.shape[0])
+    slot = torch.arange(target.shape[0], device=target.device)
     return target, inputs.row_neighbours[target] + slot - inputs.row_pointers[target], slot

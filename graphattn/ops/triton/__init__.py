@@ -1,0 +1,1 @@
+"""Fused kernels for GPUs, in Triton: the same operators as those of `graphattn.ops.cpu`."""

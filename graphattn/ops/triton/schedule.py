@@ -1,0 +1,39 @@
+"""The pieces of work of a GPU: rows of nearly one length beside each other, and rows with very many edges cut into parts."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+# Edges of a part. A row with more is cut, so that no program works on one long after all others are done.
+PART = 512
+# Rows whose lengths agree in whole numbers of these stay in the order of the nodes, which are often near each other in memory.
+_STEP = 8
+
+
+def schedule(pointers: Tensor) -> Tensor:
+    """Pieces of work, the longest first, [pieces, 4] of the type of `pointers`: row, first slot, end slot, 1 for a part or 0.
+
+    The parts of cut rows come first, those of one row one after the other. They depend on the graph alone, and so does
+    the order in which anything is summed.
+
+    Args:
+        pointers: the first slot of each row, and the end of the last, [rows + 1].
+    """
+    degree = pointers.diff()
+    parts = (degree + PART - 1) // PART
+    cut = (parts > 1).nonzero().squeeze(1)
+    parts = parts[cut]
+    row = cut.repeat_interleave(parts)
+    place = torch.arange(row.shape[0], device=row.device) - (parts.cumsum(0) - parts).repeat_interleave(parts)
+    first = pointers[row] + place * PART
+    end = torch.minimum(first + PART, pointers[row + 1])
+    whole = (-((degree + _STEP - 1) // _STEP)).masked_fill(degree > PART, 1).argsort(stable=True)
+    whole = whole[: degree.shape[0] - cut.shape[0]]
+    columns = [
+        torch.cat([row, whole]),
+        torch.cat([first, pointers[whole]]),
+        torch.cat([end, pointers[whole + 1]]),
+        torch.cat([torch.ones_like(row), torch.zeros_like(whole)]),
+    ]
+    return torch.stack([column.to(pointers.dtype) for column in columns], dim=1)

@@ -1,0 +1,60 @@
+"""How large a bite of the work a program takes at a time."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class Tile(NamedTuple):
+    """What a program holds at a time: ROWS × EDGES edges of TILE_HEADS heads.
+
+    Args:
+        rows: pieces of work of a program.
+        edges: edges of each of them at a time.
+        heads: heads of a program; other programs take the others.
+        warps: groups of 32 threads that share the work.
+    """
+
+    rows: int
+    edges: int
+    heads: int
+    warps: int
+
+
+# Numbers of a table that one warp holds at a time, 32 or 64 in each thread's registers.
+_NUMBERS = 1024
+# Channels of all heads of a program, unless it takes all heads.
+_MOST_CHANNELS = 256
+
+
+def tile_heads(heads: int, channels: int, together: bool) -> int:
+    """A power of two: how many heads a program takes. All of them where they write to the same place (`together`)."""
+    padded = power_of_two(heads)
+    if together:
+        return padded
+    return max(min(padded, _MOST_CHANNELS // power_of_two(channels)), 1)
+
+
+def tiles(heads: int, channels: int, degree: float) -> list[Tile]:
+    """Tiles that can serve, the likeliest to be fast first.
+
+    Args:
+        heads: of a program, a power of two.
+        channels: of a head, the wider of keys and values.
+        degree: edges of a piece on average.
+    """
+    width = heads * power_of_two(channels)
+    warps = min(max(width // 512, 1), 8)
+    slots = max(_NUMBERS * warps // width, 1)
+    edges = min(max(power_of_two(int(degree)), 1), slots)
+    made = [Tile(slots // edges, edges, heads, warps)]
+    for more in (2 * slots, slots // 2):
+        for wide in (edges, 2 * edges, edges // 2):
+            if wide and more and wide <= more:
+                made.append(Tile(more // wide, wide, heads, warps))
+    return list(dict.fromkeys(made))[:4]
+
+
+def power_of_two(number: int) -> int:
+    """The smallest power of two that is not below a number."""
+    return 1 << max(number - 1, 0).bit_length()
