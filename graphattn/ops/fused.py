@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import math
 import os
+from dataclasses import replace
 from functools import cache
 
 import torch
@@ -14,6 +15,7 @@ from torch import Tensor
 from graphattn.errors import InputError
 from graphattn.ops import operator
 from graphattn.ops.cpu.form import padded_channels
+from graphattn.ops.layout import GroupedEdges, made_for_triton
 from graphattn.ops.linear import PIECE, map_heads, map_rows
 from graphattn.ops.mask import AdjacencyMask, Mask
 from graphattn.ops.reference import EdgeFeatures
@@ -136,7 +138,9 @@ def fused_attention(
         of_query = query.select(1, 0) if key is None else query
         edge_key = map_heads(of_query.to(edge_attr.attr.dtype), edge_attr.key_weight.transpose(1, 2) * scale)
     query, key, value = (None if rows is None else _widen(rows) for rows in (query, key, value))  # type: ignore[assignment]
-    by_target, by_source = (mask.by_target, mask.by_source) if isinstance(mask, AdjacencyMask) else (mask.grouped, mask.grouped)
+    by_target, by_source = _grouped(mask)
+    if made_for_triton(by_target.pieces) != (kernels_for(query) == "triton"):
+        by_target, by_source = _grouped(replace(mask))  # GRAPHATTN_BACKEND was another when the mask was first used
     value_weight = None if edge_attr is None else edge_attr.value_weight
     out = operator.fused_attention(
         *(query, key, value, weight, bias, None if edge_attr is None else edge_attr.attr, edge_key, seed),
@@ -148,6 +152,10 @@ def fused_attention(
     if out.shape[-1] != value_channels:
         out = out[..., :value_channels]
     return out if order is None else torch.empty_like(out).index_copy(0, order, out)
+
+
+def _grouped(mask: Mask) -> tuple[GroupedEdges, GroupedEdges]:
+    return (mask.by_target, mask.by_source) if isinstance(mask, AdjacencyMask) else (mask.grouped, mask.grouped)
 
 
 def _static_as_additive(

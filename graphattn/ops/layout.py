@@ -77,6 +77,11 @@ def group_blocks(ptr: Tensor, num_nodes: int) -> GroupedEdges:
         return GroupedEdges(*torch.ops.graphattn.group_blocks.default(ptr, num_nodes))
 
 
+def made_for_triton(pieces: Tensor) -> bool:
+    """Whether pieces of work are those of the Triton kernels."""
+    return pieces.shape[1] == 4
+
+
 def not_inference() -> contextlib.AbstractContextManager[object]:
     """Leaves inference mode, whose tensors could not serve a later training step. Tracers make no lasting tensors."""
     if torch.compiler.is_compiling() or not torch.is_inference_mode_enabled():

@@ -15,9 +15,9 @@ from torch import Tensor
 
 from graphattn.ops.cpu import launch as cpu_launch
 from graphattn.ops.inputs import NUM_TENSORS, Inputs, empty_gradients, empty_outputs
+from graphattn.ops.layout import made_for_triton
 from graphattn.ops.linear import map_heads, sum_of_head_products
 from graphattn.ops.second_order import second_order
-from graphattn.ops.settings import requested_backend
 
 _SCHEMA = """
     Tensor query, Tensor? key, Tensor? value, Tensor? weight, Tensor? bias, Tensor? attr, Tensor? edge_key, Tensor? seed,
@@ -25,19 +25,26 @@ _SCHEMA = """
     Tensor column_pointers, Tensor column_neighbours, Tensor column_edges, Tensor column_pieces,
     str score, str normaliser, bool blocks, bool edge_value, float scale, float dropout"""
 NUM_INPUTS, NUM_GRADIENTS = 22, 7
+_ROW_PIECES = Inputs._fields.index("row_pieces")
 
 
 def forward(*arguments: Any) -> tuple[Tensor, Tensor, Tensor]:
-    """Output, statistics and sums of edge features of `Inputs`, through the kernels of the tensors' device."""
-    return _launch(arguments[0]).forward(*arguments)
+    """Output, statistics and sums of edge features of `Inputs`."""
+    return _launch(arguments).forward(*arguments)
 
 
-def backward(gradient: Tensor, *arguments: Any) -> tuple[Tensor, ...]:
-    return _launch(gradient).backward(gradient, *arguments)
+def backward(
+    gradient: Tensor, feature_gradient: Tensor | None, out: Tensor, statistics: Tensor, feature_sums: Tensor,
+    needs: list[bool], *arguments: Any,
+) -> tuple[Tensor, ...]:  # fmt: skip
+    """Gradients of the first seven of `Inputs`."""
+    launch = _launch(arguments)
+    return launch.backward(gradient, feature_gradient, out, statistics, feature_sums, needs, *arguments)
 
 
-def _launch(tensor: Tensor) -> Any:
-    if tensor.device.type == "cpu" and requested_backend() != "triton":
+def _launch(arguments: Sequence[Any]) -> Any:
+    """The kernels that the pieces of work were made for: backward's are forward's, whatever is asked for meanwhile."""
+    if not made_for_triton(arguments[_ROW_PIECES]):
         return cpu_launch
     from graphattn.ops.triton import launch  # needs Triton, which not every machine has
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -13,6 +14,7 @@ from graphattn.ops.inputs import Inputs, compute_type, empty_gradients, empty_ou
 from graphattn.ops.triton.kernels import backward as backward_kernels
 from graphattn.ops.triton.kernels import forward as forward_kernels
 from graphattn.ops.triton.tiles import Tile, power_of_two, tile_heads, tiles
+from graphattn.ops.triton.tune import fastest
 
 # Programs that keep a sum of their own of the gradients of an additive score's weights: some for each multiprocessor of any
 # GPU, and always the same number, for the same sums.
@@ -26,24 +28,26 @@ def forward(*arguments: Any) -> tuple[Tensor, Tensor, Tensor]:
     query, key, value = inputs.tables
     outputs = empty_outputs(inputs, query, value)
     out, statistics, feature_sums = outputs
-    form = _form(inputs, query, value)
-    pieces, tile = inputs.row_pieces, _tile(inputs, query, value, inputs.row_pieces, inputs.row_pointers)
-    padded = _padded(form, tile)
+    form, pieces = _form(inputs, query, value), inputs.row_pieces
     weight, bias, attr, edge_key = inputs.extras
-    states = _states(inputs.row_pointers, pieces, form, 2 + form["VALUE_CHANNELS"] + form["EDGE_CHANNELS"], query)
-    if pieces.shape[0]:
+    states = _states(pieces, inputs.row_pointers, form, 2 + form["VALUE_CHANNELS"] + form["EDGE_CHANNELS"])
+    grouped = (inputs.row_pointers, inputs.row_neighbours, inputs.row_edges)
+
+    def run(tile: Tile) -> None:
         forward_kernels.forward[_grid(pieces, tile, form)](
-            pieces, pieces.shape[0], inputs.row_pointers, inputs.row_neighbours, inputs.row_edges,
-            query, query.stride(0), key, key.stride(0), value, value.stride(0),
+            pieces, pieces.shape[0], *grouped, query, query.stride(0), key, key.stride(0), value, value.stride(0),
             weight, bias, attr, edge_key, *_dropout(inputs), out, statistics, feature_sums, states,
-            **form, **padded, ROWS=tile.rows, EDGES=tile.edges, num_warps=tile.warps,
+            **form, **_padded(form, tile), ROWS=tile.rows, EDGES=tile.edges, num_warps=tile.warps,
         )  # fmt: skip
-    if states is not None:
-        chosen = _chosen(form, "HEADS", "VALUE_CHANNELS", "EDGE_CHANNELS", "NORMALISER", "COMPUTE", "EDGE_VALUE")
-        forward_kernels.merge[_merges(states, tile, form)](
-            pieces, inputs.row_pointers, out, statistics, feature_sums, states,
-            **chosen, **_chosen(padded, "TILE_HEADS", "VALUE_PADDED", "EDGE_PADDED"), num_warps=1,
-        )  # fmt: skip
+
+    if pieces.shape[0]:
+        tile = _run("forward", inputs, form, pieces, run)
+        if states is not None:
+            forward_kernels.merge[_merges(states, tile, form)](
+                pieces, inputs.row_pointers, out, statistics, feature_sums, states,
+                **_chosen(form, "HEADS", "VALUE_CHANNELS", "EDGE_CHANNELS", "NORMALISER", "COMPUTE", "EDGE_VALUE"),
+                **_chosen(_padded(form, tile), "TILE_HEADS", "VALUE_PADDED", "EDGE_PADDED"), num_warps=1,
+            )  # fmt: skip
     return outputs
 
 
@@ -53,81 +57,107 @@ def backward(
 ) -> tuple[Tensor, ...]:  # fmt: skip
     """Gradients of query, key, value, weight, bias, attr and edge_key; [0] where there is none, or none is wanted."""
     inputs = Inputs(*arguments)
-    query, key, value = inputs.tables
     gradient = gradient.contiguous()
-    heads, compute = query.shape[1], compute_type(query.dtype)
+    compute = compute_type(inputs.query.dtype)
     if inputs.edge_value and inputs.attr is not None:
-        shape = (query.shape[0], heads, inputs.attr.shape[1])
-        feature_gradient = (
-            gradient.new_zeros(shape, dtype=compute) if feature_gradient is None else feature_gradient.contiguous()
-        )
+        if feature_gradient is None:  # nobody looked at those sums
+            feature_gradient = gradient.new_zeros((*gradient.shape[:2], inputs.attr.shape[1]), dtype=compute)
+        feature_gradient = feature_gradient.contiguous()
     else:
         feature_gradient = None
     gradients = empty_gradients(inputs, needs)
-    of_query, of_key, of_value, of_weight, of_bias, of_attr, of_edge_key = gradients
+    statistics = gradient.new_empty((gradient.shape[0], 3, gradient.shape[1]), dtype=compute)
+    _backward_rows(inputs, out, gradient, feature_gradient, kept, statistics, gradients)
+    of_weight = _backward_columns(inputs, gradient, feature_gradient, statistics, gradients, needs)
+    return (*gradients[:3], gradients[3] if of_weight is None else of_weight, *gradients[4:])
+
+
+def _backward_rows(
+    inputs: Inputs, out: Tensor, gradient: Tensor, feature_gradient: Tensor | None, kept: Tensor, statistics: Tensor,
+    gradients: tuple[Tensor, ...],
+) -> None:  # fmt: skip
+    """Gradients of query and edge_key, and the statistics of targets that `_backward_columns` wants."""
+    query, key, value = inputs.tables
+    of_query, of_edge_key = gradients[0], gradients[6]
     if inputs.key is None:
-        of_query, of_key, of_value = of_query.unbind(1)
-    form = _form(inputs, query, value)
+        of_query = of_query.select(1, 0)
+    form, pieces = _form(inputs, query, value), inputs.row_pieces
     weight, bias, attr, edge_key = inputs.extras
-    dropout = _dropout(inputs)
-    statistics = torch.empty((query.shape[0], 3, heads), dtype=compute, device=query.device)
+    states = _states(pieces, inputs.row_pointers, form, 2 + 2 * form["KEY_CHANNELS"] + 2 * form["EDGE_CHANNELS"])
+    grouped = (inputs.row_pointers, inputs.row_neighbours, inputs.row_edges)
 
-    pieces, tile = inputs.row_pieces, _tile(inputs, query, value, inputs.row_pieces, inputs.row_pointers)
-    padded = _padded(form, tile)
-    states = _states(inputs.row_pointers, pieces, form, 2 + 2 * form["KEY_CHANNELS"] + 2 * form["EDGE_CHANNELS"], query)
-    if pieces.shape[0]:
+    def run(tile: Tile) -> None:
         backward_kernels.backward_rows[_grid(pieces, tile, form)](
-            pieces, pieces.shape[0], inputs.row_pointers, inputs.row_neighbours, inputs.row_edges,
-            query, query.stride(0), key, key.stride(0), value, value.stride(0), weight, bias, attr, edge_key, *dropout,
-            out, gradient, feature_gradient, kept, statistics, of_query, of_query.stride(0), of_edge_key, states,
-            **form, **padded, ROWS=tile.rows, EDGES=tile.edges, num_warps=tile.warps,
-        )  # fmt: skip
-    if states is not None:
-        chosen = _chosen(
-            form,
-            "HEADS",
-            "KEY_CHANNELS",
-            "VALUE_CHANNELS",
-            "EDGE_CHANNELS",
-            "SCORE",
-            "NORMALISER",
-            "COMPUTE",
-            "EDGE_KEY",
-            "SCALE",
-        )
-        backward_kernels.merge_rows[_merges(states, tile, form)](
-            pieces, inputs.row_pointers, weight, out, gradient, kept, statistics,
-            of_query, of_query.stride(0), of_edge_key, states, **chosen, **padded, num_warps=1,
+            pieces, pieces.shape[0], *grouped, query, query.stride(0), key, key.stride(0), value, value.stride(0),
+            weight, bias, attr, edge_key, *_dropout(inputs), out, gradient, feature_gradient, kept, statistics,
+            of_query, of_query.stride(0), of_edge_key, states,
+            **form, **_padded(form, tile), ROWS=tile.rows, EDGES=tile.edges, num_warps=tile.warps,
         )  # fmt: skip
 
-    pieces, tile = inputs.column_pieces, _tile(inputs, query, value, inputs.column_pieces, inputs.column_pointers)
-    padded = _padded(form, tile)
-    states = _states(inputs.column_pointers, pieces, form, form["KEY_CHANNELS"] + form["VALUE_CHANNELS"], query)
-    grid = _grid(pieces, tile, form)
+    if pieces.shape[0]:
+        tile = _run("backward_rows", inputs, form, pieces, run)
+        if states is not None:
+            names = ("HEADS", "KEY_CHANNELS", "VALUE_CHANNELS", "EDGE_CHANNELS", "SCORE", "NORMALISER", "COMPUTE")
+            backward_kernels.merge_rows[_merges(states, tile, form)](
+                pieces, inputs.row_pointers, weight, out, gradient, kept, statistics, of_query, of_query.stride(0),
+                of_edge_key, states, **_chosen(form, *names, "EDGE_KEY", "SCALE"), **_padded(form, tile), num_warps=1,
+            )  # fmt: skip
+
+
+def _backward_columns(
+    inputs: Inputs, gradient: Tensor, feature_gradient: Tensor | None, statistics: Tensor, gradients: tuple[Tensor, ...],
+    needs: list[bool],
+) -> Tensor | None:  # fmt: skip
+    """Gradients of key, value, bias and attr; returns that of weight, where it is wanted."""
+    query, key, value = inputs.tables
+    of_key, of_value, of_bias, of_attr = gradients[1], gradients[2], gradients[4], gradients[5]
+    if inputs.key is None:
+        _, of_key, of_value = gradients[0].unbind(1)
+    form, pieces = _form(inputs, query, value), inputs.column_pieces
+    weight, bias, attr, edge_key = inputs.extras
+    states = _states(pieces, inputs.column_pointers, form, form["KEY_CHANNELS"] + form["VALUE_CHANNELS"])
+    grouped = (inputs.column_pointers, inputs.column_neighbours, inputs.column_edges)
+    value_out = (None, 0) if form["SHARED"] else (of_value, of_value.stride(0))
     sums = None
     if weight is not None and needs[3]:
-        grid = (min(grid[0], _MOST_SUMS), grid[1])
-        sums = torch.zeros((grid[0], *weight.shape), dtype=compute, device=query.device)
-    if pieces.shape[0]:
-        backward_kernels.backward_columns[grid](
-            pieces, pieces.shape[0], inputs.column_pointers, inputs.column_neighbours, inputs.column_edges,
-            key, key.stride(0), value, value.stride(0), query, query.stride(0), weight, bias, attr, edge_key, *dropout,
-            gradient, feature_gradient, statistics, of_key, of_key.stride(0),
-            *((None, 0) if form["SHARED"] else (of_value, of_value.stride(0))),
-            of_bias if bias is not None and needs[4] else None, of_attr if attr is not None and needs[5] else None,
+        sums = torch.zeros((min(pieces.shape[0], _MOST_SUMS), *weight.shape), dtype=weight.dtype, device=weight.device)
+
+    def run(tile: Tile) -> None:
+        programs, groups = _grid(pieces, tile, form)
+        if sums is not None:
+            programs = min(programs, _MOST_SUMS)
+            sums.zero_()
+        backward_kernels.backward_columns[programs, groups](
+            pieces, pieces.shape[0], *grouped, key, key.stride(0), value, value.stride(0), query, query.stride(0),
+            weight, bias, attr, edge_key, *_dropout(inputs), gradient, feature_gradient, statistics,
+            of_key, of_key.stride(0), *value_out, of_bias if of_bias.numel() else None, of_attr if of_attr.numel() else None,
             sums, states,
-            **form, **padded, ROWS=tile.rows, EDGES=tile.edges, num_warps=tile.warps,
+            **form, **_padded(form, tile), ROWS=tile.rows, EDGES=tile.edges, num_warps=tile.warps,
         )  # fmt: skip
-    if states is not None:
-        chosen = _chosen(form, "HEADS", "KEY_CHANNELS", "VALUE_CHANNELS", "SCORE", "SHARED", "COMPUTE", "SCALE")
-        backward_kernels.merge_columns[_merges(states, tile, form)](
-            pieces, inputs.column_pointers, weight, of_key, of_key.stride(0),
-            *((None, 0) if form["SHARED"] else (of_value, of_value.stride(0))), states,
-            **chosen, **_chosen(padded, "TILE_HEADS", "KEY_PADDED", "VALUE_PADDED"), num_warps=1,
-        )  # fmt: skip
-    if sums is not None:
-        of_weight = sums.sum(0)
-    return (*gradients[:3], of_weight, *gradients[4:])
+
+    if pieces.shape[0]:
+        tile = _run("backward_columns", inputs, form, pieces, run)
+        if states is not None:
+            names = ("HEADS", "KEY_CHANNELS", "VALUE_CHANNELS", "SCORE", "SHARED", "COMPUTE", "SCALE")
+            backward_kernels.merge_columns[_merges(states, tile, form)](
+                pieces, inputs.column_pointers, weight, of_key, of_key.stride(0), *value_out, states,
+                **_chosen(form, *names), **_chosen(_padded(form, tile), "TILE_HEADS", "KEY_PADDED", "VALUE_PADDED"),
+                num_warps=1,
+            )  # fmt: skip
+    return None if sums is None else sums.sum(0)
+
+
+def _run(name: str, inputs: Inputs, form: dict[str, Any], pieces: Tensor, run: Callable[[Tile], None]) -> Tile:
+    """Runs a kernel in the tile that serves it best, and returns that."""
+    channels = max(form["KEY_CHANNELS"], form["VALUE_CHANNELS"])
+    # Heads must not be shared out where all of them add to the gradient of an edge's features.
+    heads = tile_heads(form["HEADS"], channels, together=inputs.attr is not None)
+    edges = inputs.row_neighbours.shape[0]
+    degree = power_of_two(max(edges // pieces.shape[0], 1))
+    kind = (name, inputs.query.dtype, pieces.dtype, inputs.bias is None, inputs.seed is None, degree, *form.items())
+    tile = fastest(kind, tiles(heads, channels, degree), edges * form["HEADS"] * channels, run)
+    run(tile)
+    return tile
 
 
 def _form(inputs: Inputs, query: Tensor, value: Tensor) -> dict[str, Any]:
@@ -159,13 +189,6 @@ def _padded(form: dict[str, Any], tile: Tile) -> dict[str, int]:
     }
 
 
-def _tile(inputs: Inputs, query: Tensor, value: Tensor, pieces: Tensor, pointers: Tensor) -> Tile:
-    channels = max(query.shape[2], value.shape[2])
-    edges = inputs.row_neighbours.shape[0]
-    heads = tile_heads(query.shape[1], channels, together=inputs.attr is not None)
-    return tiles(heads, channels, edges / max(pieces.shape[0], 1))[0]
-
-
 def _grid(pieces: Tensor, tile: Tile, form: dict[str, Any]) -> tuple[int, int]:
     return -(-pieces.shape[0] // tile.rows), -(-form["HEADS"] // tile.heads)
 
@@ -174,14 +197,14 @@ def _merges(states: Tensor, tile: Tile, form: dict[str, Any]) -> tuple[int, int]
     return states.shape[0], -(-form["HEADS"] // tile.heads)
 
 
-def _states(pointers: Tensor, pieces: Tensor, form: dict[str, Any], length: int, query: Tensor) -> Tensor | None:
+def _states(pieces: Tensor, pointers: Tensor, form: dict[str, Any], length: int) -> Tensor | None:
     """Room for the states of parts, which come first among the pieces. A cut row has two or more, so they are at most twice
     as many as the pieces in excess of rows."""
-    more = pieces.shape[0] - pointers.shape[0] + 1  # pieces than rows
+    more = pieces.shape[0] - pointers.shape[0] + 1
     if not more:
         return None
-    parts = min(2 * more, pieces.shape[0])
-    return torch.empty((parts, form["HEADS"], length), dtype=compute_type(query.dtype), device=query.device)
+    dtype = torch.float64 if form["COMPUTE"] == tl.float64 else torch.float32
+    return torch.empty((min(2 * more, pieces.shape[0]), form["HEADS"], length), dtype=dtype, device=pieces.device)
 
 
 def _dropout(inputs: Inputs) -> tuple[Tensor | None, int]:

@@ -17,8 +17,8 @@ class Tile(NamedTuple):
 
     rows: int
     edges: int
-    heads: int
-    warps: int
+    heads: int = 1
+    warps: int = 1
 
 
 # Numbers of a table that one warp holds at a time, 32 or 64 in each thread's registers.
@@ -35,24 +35,22 @@ def tile_heads(heads: int, channels: int, together: bool) -> int:
     return max(min(padded, _MOST_CHANNELS // power_of_two(channels)), 1)
 
 
-def tiles(heads: int, channels: int, degree: float) -> list[Tile]:
+def tiles(heads: int, channels: int, degree: int) -> list[Tile]:
     """Tiles that can serve, the likeliest to be fast first.
 
     Args:
         heads: of a program, a power of two.
         channels: of a head, the wider of keys and values.
-        degree: edges of a piece on average.
+        degree: edges of a piece on average, as a power of two.
     """
     width = heads * power_of_two(channels)
     warps = min(max(width // 512, 1), 8)
     slots = max(_NUMBERS * warps // width, 1)
-    edges = min(max(power_of_two(int(degree)), 1), slots)
-    made = [Tile(slots // edges, edges, heads, warps)]
-    for more in (2 * slots, slots // 2):
-        for wide in (edges, 2 * edges, edges // 2):
-            if wide and more and wide <= more:
-                made.append(Tile(more // wide, wide, heads, warps))
-    return list(dict.fromkeys(made))[:4]
+    edges = min(degree, slots)
+    rows = slots // edges
+    made = [Tile(rows, edges), Tile(rows, 2 * edges), Tile(2 * rows, edges)]
+    made.append(Tile(rows, edges // 2) if edges > 1 else Tile(max(rows // 2, 1), edges))
+    return [tile._replace(heads=heads, warps=warps) for tile in dict.fromkeys(made)]
 
 
 def power_of_two(number: int) -> int:
