@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import platform
 from importlib.metadata import version
 from typing import TYPE_CHECKING
@@ -10,6 +11,7 @@ import torch
 from torch import Tensor
 
 import graphattn
+from graphattn.cache import user_cache
 from graphattn.errors import InputError
 from graphattn.ops import fused
 from graphattn.ops.block import LARGE, prefers_torch
@@ -36,43 +38,50 @@ _VECTORS = {"+avx512f": 512, "+avx": 256, "+sve": 128, "+neon": 128, "+sse2": 12
 def backends() -> None:
     """Prints what serves each kind of attention call here, and why, with the settings that decide it.
 
-    "fused" are the CPU kernels that hold no tensor of the edges' size; "plain" is the formula in PyTorch, which does; "torch"
-    is torch's own scaled_dot_product_attention. The environment variable `GRAPHATTN_BACKEND` chooses: "auto" takes fused
-    kernels wherever they can serve, "reference" the plain version, "cpu" the fused kernels or else an error.
+    "fused" are the kernels that hold no tensor of the edges' size, in machine code for this processor on a CPU and in Triton
+    on a GPU; "plain" is the formula in PyTorch, which does; "torch" is torch's own scaled_dot_product_attention. The
+    environment variable `GRAPHATTN_BACKEND` chooses: "auto" takes fused kernels wherever they can serve, "reference" the plain
+    version, "cpu" and "triton" one kind of fused kernels or else an error.
 
     Raises:
         InputError: where `GRAPHATTN_BACKEND` has another value.
     """
     from rich.console import Console
 
-    notes: list[str] = []
     console = Console(highlight=False)
-    with torch.device("cpu"):
-        calls, unserved = _calls(notes), _pairs(_unserved())
-    console.print("[bold]What serves graphattn.ops.attention on CPU tensors[/]")
-    console.print(calls)
-    for mark, note in zip(_MARKS, notes, strict=False):
-        console.print(f"{mark} {note}", markup=False)
-    console.print("\n[bold]What the fused kernels never serve[/]")
-    console.print(unserved)
+    devices = ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]
+    for device in devices:
+        notes: list[str] = []
+        calls = _calls(device, notes)
+        console.print(f"[bold]What serves graphattn.ops.attention on {device.upper()} tensors[/]")
+        console.print(calls)
+        for mark, note in zip(_MARKS, notes, strict=False):
+            console.print(f"{mark} {note}", markup=False)
+        console.print()
+    console.print("[bold]What the fused kernels never serve[/]")
+    console.print(_pairs(_unserved(devices)))
     console.print("\n[bold]Here[/]")
-    console.print(_pairs(_here()))
+    console.print(_pairs(_here() | (_gpu() if "cuda" in devices else {})))
 
 
-def server(score: Score, normaliser: str, full: bool) -> tuple[str, str | None]:
-    """What serves CPU calls, "fused", "plain", "torch" or "refused", and why, where there is something to say.
+def server(score: Score, normaliser: str, full: bool, device: str = "cpu") -> tuple[str, str | None]:
+    """What serves calls, "fused", "plain", "torch" or "refused", and why, where there is something to say.
 
     Args:
         score, normaliser: as in `attention`.
         full: on a `BlockDiagonalMask`; else on an `AdjacencyMask`.
+        device: of the tensors.
     """
-    kind, reason = _kernels(torch.empty(1, 1, 1), normaliser)
-    torchs = full and requested_backend() != "cpu"
+    query = torch.empty(1, 1, 1, device=device)
+    kind, reason = _kernels(query, normaliser)
+    torchs = full and requested_backend() in ("auto", "reference")
     torchs = torchs and prefers_torch(BlockDiagonalMask.single(LARGE), score, normaliser, 0.0, need_weights=False)
     if kind == "fused" and torchs:
         return kind, f"torch's scaled_dot_product_attention on one graph of {LARGE} nodes or more, without dropout"
     if kind == "plain" and torchs:
         return "torch", f"without dropout, else plain: {reason}"
+    if kind == "fused" and device == "cpu" and fused.kernels_for(query) == "triton":
+        return kind, "in Triton's interpreter, for tests"
     return kind, reason
 
 
@@ -87,7 +96,7 @@ def _kernels(
     return ("fused" if reason is None else "plain"), reason
 
 
-def _calls(notes: list[str]) -> Table:
+def _calls(device: str, notes: list[str]) -> Table:
     """A row a normaliser, a column a mask and score; reasons are added to `notes`, and marked in the cells."""
     table = _table()
     table.add_column("normaliser")
@@ -98,7 +107,7 @@ def _calls(notes: list[str]) -> Table:
         cells = []
         for full in (False, True):
             for score in _SCORES.values():
-                kind, note = server(score, normaliser, full)
+                kind, note = server(score, normaliser, full, device)
                 if note is not None and note not in notes:
                     notes.append(note)
                 cells.append(kind if note is None else f"{kind}{_MARKS[notes.index(note)]}")
@@ -106,19 +115,20 @@ def _calls(notes: list[str]) -> Table:
     return table
 
 
-def _unserved() -> dict[str, str]:
+def _unserved(devices: list[str]) -> dict[str, str]:
     """Calls that the kernels do not take, whatever the score, normaliser and mask, and why."""
-    query = torch.empty(1, 1, 1)
+    query = torch.empty(1, 1, 1, device="cpu")
     calls = {
         "returned weights": _kernels(query, return_attention=True),
-        f"over {fused.MOST_HEADS} heads": _kernels(torch.empty(1, fused.MOST_HEADS + 1, 1)),
+        f"over {fused.MOST_HEADS} heads": _kernels(torch.empty(1, fused.MOST_HEADS + 1, 1, device="cpu")),
         f"over {fused.MOST_EDGE_CHANNELS} edge channels": _kernels(
-            query, edge_attr=EdgeFeatures(torch.empty(1, fused.MOST_EDGE_CHANNELS + 1))
+            query, edge_attr=EdgeFeatures(torch.empty(1, fused.MOST_EDGE_CHANNELS + 1, device="cpu"))
         ),
     }
     if torch.accelerator.is_available():
         device = torch.accelerator.current_accelerator()
-        calls[f"tensors on {device}"] = _kernels(torch.empty(1, 1, 1, device=device))
+        if device is not None and device.type not in devices:
+            calls[f"tensors on {device}"] = _kernels(torch.empty(1, 1, 1, device=device))
     return {name: reason for name, (_, reason) in calls.items() if reason is not None}
 
 
@@ -140,6 +150,16 @@ def _here() -> dict[str, str]:
         "kernels kept in": keeps if problem is None else f"{lost}: {problem}",
         "versions": f"graphattn {graphattn.__version__}, Python {platform.python_version()}, "
         + ", ".join(f"{package} {version(package)}" for package in ("torch", "numba", "llvmlite")),
+    }
+
+
+def _gpu() -> dict[str, str]:
+    folder = user_cache("tiles")
+    return {
+        "GPU": torch.cuda.get_device_name(),
+        "types on the GPU": "float16, too",
+        "tiles kept in": f"{folder}\n{len(list(folder.glob('*.json')))} choices; see graphattn.ops.triton.tune",
+        "Triton": version("triton") if importlib.util.find_spec("triton") else "not installed",
     }
 
 

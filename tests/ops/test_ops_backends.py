@@ -41,7 +41,7 @@ def served(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return names
 
 
-@pytest.mark.parametrize("backend", ["auto", "cpu", "reference"])
+@pytest.mark.parametrize("backend", ["auto", "cpu", "reference", "triton"])
 @pytest.mark.parametrize("normaliser", NORMALISERS)
 @pytest.mark.parametrize("score", SCORES, ids=lambda score: type(score).__name__)
 @pytest.mark.parametrize("full", [False, True])
@@ -61,7 +61,7 @@ def test_every_cell_of_the_table(
     front.attention(x, x, x, mask, score=score, normaliser=normaliser)
     assert served == [kind]
     note = full and score is SCORES[0] and normaliser == "softmax" and backend == "auto"
-    assert (reason is None) == (kind == "fused" and not note)
+    assert (reason is None) == (kind == "fused" and not note and backend != "triton")
     if not full:
         return
     # A large graph, and dropout, which notes tell of.
@@ -108,7 +108,7 @@ def test_reasons_and_settings(capsys: pytest.CaptureFixture[str]) -> None:
     assert "returned weights the weights are wanted" in text
     assert "over 128 heads there must be 1 to 128 heads" in text
     assert "over 128 edge channels edge features must have 1 to 128 channels" in text
-    assert ("tensors on" in text) == torch.accelerator.is_available()
+    assert ("on CUDA tensors" in text) == torch.cuda.is_available()
     assert "GRAPHATTN_BACKEND auto" in text
     assert f"torch {torch.__version__}, numba {numba.__version__}" in text
     assert f"graphattn {graphattn.__version__}" in text
@@ -122,8 +122,14 @@ def test_the_variable(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.Mo
     assert "¹ GRAPHATTN_BACKEND=reference asks for the plain version" in text
     monkeypatch.setenv("GRAPHATTN_BACKEND", "cpu")
     assert "relu fused" in printed(capsys)
+    if not torch.cuda.is_available():
+        monkeypatch.setenv("GRAPHATTN_BACKEND", "triton")
+        assert "¹ in Triton's interpreter, for tests" in printed(capsys)
+        monkeypatch.setenv("TRITON_INTERPRET", "0")
+        assert "softmax refused¹" in printed(capsys)
+        assert "where only Triton's interpreter serves: set TRITON_INTERPRET=1" in printed(capsys)
     monkeypatch.setenv("GRAPHATTN_BACKEND", "gpu")
-    with pytest.raises(InputError, match="GRAPHATTN_BACKEND must be one of auto, reference, cpu, got 'gpu'"):
+    with pytest.raises(InputError, match="GRAPHATTN_BACKEND must be one of auto, reference, cpu, triton, got 'gpu'"):
         graphattn.backends()
 
 

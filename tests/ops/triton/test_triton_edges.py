@@ -1,0 +1,152 @@
+"""The kernels over edges, in shapes that the laws do not try: against the plain version, outputs and all gradients."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from graphattn import InputError
+from graphattn.ops import Additive, AdjacencyMask, BlockDiagonalMask, EdgeFeatures, attention, layout
+from graphattn.ops.triton import launch, schedule
+
+SOURCE = [0, 1, 2, 3, 4, 5, 6, 6, 6, 2, 3, 0, 5, 1]
+TARGET = [5, 5, 5, 5, 5, 5, 5, 0, 1, 2, 2, 6, 0, 0]
+EDGES = torch.tensor([SOURCE, TARGET])
+# Heads shared out to programs or not, in ones, twos and fours; channels that are padded, or fill a tile.
+SHAPES = [(1, 1, 1), (3, 20, 5), (8, 64, 64), (4, 128, 16), (3, 256, 256), (5, 3, 3), (16, 4, 4), (1, 300, 2)]
+
+
+def tensors(heads: int, channels: int, value_channels: int, edge_channels: int = 0) -> dict[str, Tensor]:
+    generator = torch.Generator().manual_seed(0)
+    edges = len(SOURCE)
+    shapes: dict[str, tuple[int, ...]] = {
+        "query": (7, heads, channels),
+        "key": (7, heads, channels),
+        "value": (7, heads, value_channels),
+        "weight": (heads, channels),
+        "bias": (edges, heads),
+    }
+    if edge_channels:
+        shapes |= {
+            "attr": (edges, edge_channels),
+            "key_weight": (heads, channels, edge_channels),
+            "value_weight": (heads, value_channels, edge_channels),
+        }
+    return {
+        name: torch.randn(shape, generator=generator, dtype=torch.float64).requires_grad_() for name, shape in shapes.items()
+    }
+
+
+def call(given: dict[str, Tensor], score: str, dropout: float = 0.0, **options: Any) -> Tensor:
+    features = EdgeFeatures(given["attr"], given["key_weight"], given["value_weight"]) if "attr" in given else None
+    how: Any = "dot" if score == "dot" else Additive(given["weight"], score)
+    mask = AdjacencyMask.from_edge_index(EDGES.clone(), 7)
+    kind: dict[str, Any] = {"score": how, "bias": given["bias"], "edge_attr": features, "dropout": dropout, "seed": 2**40 + 3}
+    out = attention(given["query"], given["key"], given["value"], mask, **kind, **options)
+    assert isinstance(out, Tensor)
+    return out
+
+
+def compare(given: dict[str, Tensor], score: str, monkeypatch: pytest.MonkeyPatch, **options: Any) -> None:
+    results = []
+    for backend in ("reference", "triton"):
+        monkeypatch.setenv("GRAPHATTN_BACKEND", backend)
+        out = call(given, score, **options)
+        direction = torch.randn(out.shape, generator=torch.Generator().manual_seed(1), dtype=out.dtype)
+        results.append([out, *torch.autograd.grad(out, list(given.values()), direction, allow_unused=True)])
+    for name, expected, actual in zip(["out", *given], *results, strict=True):
+        assert (expected is None) == (actual is None), name
+        if expected is not None:
+            torch.testing.assert_close(actual, expected, rtol=1e-9, atol=1e-10, msg=lambda text, name=name: f"{name}: {text}")
+
+
+@pytest.mark.parametrize("score", ["dot", "tanh"])
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+def test_shapes(shape: tuple[int, int, int], score: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    compare(tensors(*shape), score, monkeypatch, dropout=0.4)
+
+
+@pytest.mark.parametrize("score", ["dot", "leaky_relu"])
+@pytest.mark.parametrize(("shape", "edge_channels"), [((3, 5, 4), 1), ((2, 16, 16), 7), ((4, 128, 128), 2)], ids=str)
+def test_edge_features(shape: tuple[int, int, int], edge_channels: int, score: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(schedule, "PART", 4)
+    compare(tensors(*shape, edge_channels), score, monkeypatch, dropout=0.2, normaliser="sigmoid")
+    compare(tensors(*shape, edge_channels), score, monkeypatch)
+
+
+def test_indices_of_64_bits(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(layout, "INT32_LIMIT", 0)
+    monkeypatch.setattr(schedule, "PART", 3)
+    compare(tensors(2, 4, 4, 3), "tanh", monkeypatch, dropout=0.3)
+
+
+def test_few_programs_share_the_sums_of_weights(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(launch, "_MOST_SUMS", 1)
+    compare(tensors(2, 4, 4, 3), "leaky_relu", monkeypatch)
+
+
+@pytest.mark.parametrize("wanted", ["query", "bias", "attr", "key_weight"])
+def test_one_gradient_alone(wanted: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    for score in ("dot", "tanh"):
+        given = tensors(2, 4, 4, 3)
+        for name, tensor in given.items():
+            tensor.requires_grad_(name == wanted)
+        gradients = []
+        for backend in ("reference", "triton"):
+            monkeypatch.setenv("GRAPHATTN_BACKEND", backend)
+            gradients += torch.autograd.grad(call(given, score).square().sum(), given[wanted])
+        torch.testing.assert_close(*gradients, rtol=1e-9, atol=1e-10)
+
+
+def test_rows_with_strides(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Queries, keys and values that are columns of wider tables are read where they lie."""
+    given = tensors(2, 4, 4)
+    wide = {name: torch.cat([given[name], given[name]], 1).detach() for name in ("query", "key", "value")}
+    views = {**given, **{name: table[:, 2:] for name, table in wide.items()}}
+    monkeypatch.setenv("GRAPHATTN_BACKEND", "triton")
+    torch.testing.assert_close(call(views, "dot"), call(given, "dot"), rtol=0, atol=0)
+
+
+def test_blocks_with_rows_that_are_cut(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Additive scores on graph blocks go over pairs that nobody lists; of 9 and of 3 nodes, in no order."""
+    monkeypatch.setattr(schedule, "PART", 4)
+    batch = torch.tensor([0, 1, 0, 0, 1, 0, 0, 1, 0, 0, 0, 0])
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(12, 2, 3, generator=generator, dtype=torch.float64).requires_grad_()
+    bias = torch.randn(90, 2, generator=generator, dtype=torch.float64).requires_grad_()
+    weight = torch.randn(2, 3, generator=generator, dtype=torch.float64)
+    results = []
+    for backend in ("reference", "triton"):
+        monkeypatch.setenv("GRAPHATTN_BACKEND", backend)
+        mask = BlockDiagonalMask.from_batch(batch.clone())
+        out = attention(x, x, x, mask, score=Additive(weight), bias=bias, dropout=0.3, seed=1)
+        assert isinstance(out, Tensor)
+        results.append([out, *torch.autograd.grad(out.square().sum(), [x, bias])])
+    for expected, actual in zip(*results, strict=True):
+        torch.testing.assert_close(actual, expected, rtol=1e-9, atol=1e-10)
+
+
+def test_what_asks_for_triton_and_cannot_have_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    given = tensors(1, 2, 2)
+    monkeypatch.setenv("GRAPHATTN_BACKEND", "triton")
+    with pytest.raises(InputError, match="GRAPHATTN_BACKEND=triton asks for fused kernels, but sparsemax needs the scores"):
+        call(given, "dot", normaliser="sparsemax")
+    monkeypatch.delenv("TRITON_INTERPRET")
+    with pytest.raises(InputError, match="only Triton's interpreter serves: set TRITON_INTERPRET=1"):
+        call(given, "dot")
+
+
+def test_a_mask_of_the_other_kernels(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The variable may change between two calls with one mask."""
+    x = torch.randn(7, 1, 4, generator=torch.Generator().manual_seed(0))
+    mask = AdjacencyMask.from_edge_index(EDGES.clone(), 7)
+    first = attention(x, x, x, mask)
+    monkeypatch.setenv("GRAPHATTN_BACKEND", "triton")
+    second = attention(x, x, x, mask)
+    monkeypatch.setenv("GRAPHATTN_BACKEND", "cpu")
+    third = attention(x, x, x, mask)
+    torch.testing.assert_close(second, first)
+    assert torch.equal(third, first)
