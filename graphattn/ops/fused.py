@@ -29,6 +29,7 @@ TYPES = (torch.float32, torch.float64, torch.bfloat16)
 MOST_HEADS, MOST_EDGE_CHANNELS = 128, 128
 # A row's sums lie on the stack of a thread.
 MOST_ROW = 16_384
+_CAPABILITY = (7, 0)
 
 
 def storage_type(query: Tensor, dtype: torch.dtype) -> torch.dtype:
@@ -90,7 +91,7 @@ def _no_kernels(device: str) -> str | None:
     """Why there are no kernels for a type of device, or None where there are."""
     backend = requested_backend()
     if device == "cuda" and backend != "cpu":
-        return None if _has_triton() else "Triton is not installed"
+        return _no_triton_on_gpus()
     if device != "cpu":
         return f"the tensors are on {device}"
     if backend != "triton":
@@ -100,6 +101,16 @@ def _no_kernels(device: str) -> str | None:
     # Read here as Triton reads it, when the kernels are first imported.
     if os.environ.get("TRITON_INTERPRET") != "1":
         return "the tensors are on a CPU, where only Triton's interpreter serves: set TRITON_INTERPRET=1, for tests"
+    return None
+
+
+@cache
+def _no_triton_on_gpus() -> str | None:
+    if not _has_triton():
+        return "Triton is not installed"
+    least = min((torch.cuda.get_device_capability(number) for number in range(torch.cuda.device_count())), default=(0, 0))
+    if least < _CAPABILITY and not torch.version.hip:
+        return f"Triton needs GPUs of compute capability {_CAPABILITY[0]}.{_CAPABILITY[1]}, got {least[0]}.{least[1]}"
     return None
 
 
@@ -139,7 +150,7 @@ def fused_attention(
         edge_key = map_heads(of_query.to(edge_attr.attr.dtype), edge_attr.key_weight.transpose(1, 2) * scale)
     query, key, value = (None if rows is None else _widen(rows) for rows in (query, key, value))  # type: ignore[assignment]
     by_target, by_source = _grouped(mask)
-    if made_for_triton(by_target.pieces) != (kernels_for(query) == "triton"):
+    if not torch.compiler.is_compiling() and made_for_triton(by_target.pieces) != (kernels_for(query) == "triton"):
         by_target, by_source = _grouped(replace(mask))  # GRAPHATTN_BACKEND was another when the mask was first used
     value_weight = None if edge_attr is None else edge_attr.value_weight
     out = operator.fused_attention(

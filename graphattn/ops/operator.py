@@ -7,6 +7,7 @@ channels] as `query` (`key` is None, too), whose gradient comes back as one pack
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from typing import Any
 
@@ -30,7 +31,8 @@ _ROW_PIECES = Inputs._fields.index("row_pieces")
 
 def forward(*arguments: Any) -> tuple[Tensor, Tensor, Tensor]:
     """Output, statistics and sums of edge features of `Inputs`."""
-    return _launch(arguments).forward(*arguments)
+    with _on_device_of(arguments[0]):
+        return _launch(arguments).forward(*arguments)
 
 
 def backward(
@@ -38,8 +40,14 @@ def backward(
     needs: list[bool], *arguments: Any,
 ) -> tuple[Tensor, ...]:  # fmt: skip
     """Gradients of the first seven of `Inputs`."""
-    launch = _launch(arguments)
-    return launch.backward(gradient, feature_gradient, out, statistics, feature_sums, needs, *arguments)
+    with _on_device_of(gradient):
+        launch = _launch(arguments)
+        return launch.backward(gradient, feature_gradient, out, statistics, feature_sums, needs, *arguments)
+
+
+def _on_device_of(tensor: Tensor) -> contextlib.AbstractContextManager[object]:
+    """A kernel runs on the current GPU, which need not be that of its tensors."""
+    return torch.cuda.device_of(tensor) if tensor.is_cuda else contextlib.nullcontext()
 
 
 def _launch(arguments: Sequence[Any]) -> Any:

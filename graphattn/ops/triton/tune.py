@@ -7,7 +7,6 @@ import hashlib
 import json
 import time
 from collections.abc import Callable
-from functools import cache
 from itertools import pairwise
 from typing import Any
 
@@ -78,6 +77,5 @@ def _kept(key: str, candidates: list[Tile]) -> Tile | None:
     return None
 
 
-@cache
 def _gpu() -> str:
     return torch.cuda.get_device_name()
