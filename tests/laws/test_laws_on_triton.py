@@ -30,6 +30,8 @@ from torch import Tensor
 from graphattn.ops import AdjacencyMask, Mask
 from graphattn.ops.triton import schedule
 
+pytest.importorskip("triton")
+
 EDGES = [(0, 1), (1, 0), (2, 0), (3, 0), (0, 0), (0, 0), (5, 6), (6, 5), *((j, 5) for j in range(5, 12)), (5, 9), (5, 9)]
 IN_ORDER = Graphs(torch.tensor([0] * 4 + [1] + [3] * 7), torch.tensor(EDGES).t(), 4)
 GRAPHS = IN_ORDER.permuted(torch.arange(12) * 5 % 12, torch.arange(len(EDGES)) * 7 % len(EDGES))

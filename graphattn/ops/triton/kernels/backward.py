@@ -25,6 +25,7 @@ from graphattn.ops.triton.kernels.common import (
     neighbours_of,
     row_statistic,
     slope_of,
+    slots_of,
     steepness,
     store_tile,
     weight_of,
@@ -72,8 +73,7 @@ def backward_rows(
         statistic = row_statistic(degree, NORMALISER, COMPUTE)[:, None, None] + tl.zeros([1, 1, TILE_HEADS], COMPUTE)
     key_sum = tl.zeros([ROWS, TILE_HEADS, KEY_PADDED], COMPUTE)
     for turn in range(0, tl.max(end - first), EDGES):
-        slot = first[:, None] + turn + tl.arange(0, EDGES)[None, :]
-        inside = slot < end[:, None]
+        slot, inside = slots_of(first, end, turn, EDGES)
         source = neighbours_of(neighbours, row, start, slot, inside, BLOCKS)
         theirs = load_tile(keys, key_stride, source, inside, head, HEADS, KEY_CHANNELS, KEY_PADDED).to(COMPUTE)
         if SHARED:
@@ -266,8 +266,7 @@ def backward_columns(
         key_sum = tl.zeros([ROWS, TILE_HEADS, KEY_PADDED], COMPUTE)
         value_sum = tl.zeros([ROWS, TILE_HEADS, VALUE_PADDED], COMPUTE)
         for begin in range(0, tl.max(end - first), EDGES):
-            slot = first[:, None] + begin + tl.arange(0, EDGES)[None, :]
-            inside = slot < end[:, None]
+            slot, inside = slots_of(first, end, begin, EDGES)
             target = neighbours_of(neighbours, row, start, slot, inside, BLOCKS)
             theirs = load_tile(queries, query_stride, target, inside, head, HEADS, KEY_CHANNELS, KEY_PADDED).to(COMPUTE)
             outer = load_tile(gradient, HEADS * VALUE_CHANNELS, target, inside, head, HEADS, VALUE_CHANNELS, VALUE_PADDED).to(

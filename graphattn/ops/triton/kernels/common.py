@@ -61,6 +61,14 @@ def load_pieces(pieces, piece, num_pieces, pointers):
 
 
 @triton.jit
+def slots_of(first, end, turn, EDGES: tl.constexpr):
+    """Slots from the turn-th of each piece on, and which of them are still in it, [R, EDGES]."""
+    place = turn + tl.arange(0, EDGES)[None, :]
+    # Beyond the end of the last piece of a huge graph slots are beyond what 32 bits hold; places are not.
+    return first[:, None] + place, place < (end - first)[:, None]
+
+
+@triton.jit
 def neighbours_of(neighbours, row, start, slot, inside, BLOCKS: tl.constexpr):
     """The node in each slot. Full attention lists only the first node of the row's graph: the others follow it."""
     if BLOCKS:

@@ -20,6 +20,7 @@ from graphattn.ops.triton.kernels.common import (
     load_tile,
     neighbours_of,
     row_statistic,
+    slots_of,
     store_tile,
     weight_of,
 )
@@ -57,8 +58,7 @@ def forward(
     if EDGE_VALUE:
         feature_sum = tl.zeros([ROWS, TILE_HEADS, EDGE_PADDED], COMPUTE)
     for turn in range(0, tl.max(end - first), EDGES):
-        slot = first[:, None] + turn + tl.arange(0, EDGES)[None, :]
-        inside = slot < end[:, None]
+        slot, inside = slots_of(first, end, turn, EDGES)
         source = neighbours_of(neighbours, row, start, slot, inside, BLOCKS)
         theirs = load_tile(keys, key_stride, source, inside, head, HEADS, KEY_CHANNELS, KEY_PADDED)
         if SHARED:
