@@ -282,8 +282,10 @@ def _covers(case: OpCase) -> bool:
     if not case.fused:
         return True
     score, normaliser = SCORES.index(case.score), FUSED_NORMALISERS.index(case.normaliser)
-    edge_attr = case.mask == "adjacency" and (score // 2 + normaliser) % 2 == 1
-    return (case.bias, case.edge_attr) == ((score + normaliser) % 2 == 1, edge_attr)
+    edges = (score + normaliser) % 2 == 0
+    bias = (score // 2 + normaliser) % 2 == 1
+    edge_attr = edges and (normaliser == 1 or (score == 0) == (normaliser == 0))
+    return (case.mask == "adjacency", case.bias, case.edge_attr) == (edges, bias, edge_attr)
 
 
 # A form of the fused kernels takes seconds to compile, and again for every type and for dropout. All are held against the
@@ -292,9 +294,10 @@ COVERING_CASES = [case for case in OP_CASES if _covers(case)]
 RECTANGULAR_CASES = [case for case in OP_CASES if case.mask == "adjacency"]
 
 
-def types(case: OpCase) -> list[torch.dtype]:
-    """The types to draw from for a form."""
-    return [torch.float64, torch.float32] if case in COVERING_CASES else [torch.float64]
+def types(case: OpCase | LayerCase) -> list[torch.dtype]:
+    """The types to draw from for a form of the op, or for a layer."""
+    few = COVERING_CASES if isinstance(case, OpCase) else [*COVERING_LAYER_CASES, *DROPIN_CASES]
+    return [torch.float64, torch.float32] if case in few else [torch.float64]
 
 
 def gradients(out: Tensor, inputs: list[Tensor]) -> list[Tensor]:
@@ -521,6 +524,10 @@ def _dropin_cases() -> Iterator[LayerCase]:
 LAYER_CASES = list(_layer_cases())
 DROPIN_CASES = list(_dropin_cases())
 DROPIN_CASES_WITHOUT_NODES = [case for case in DROPIN_CASES if case.name != "pyg-gps"]
+# As of the op's forms, some suffice with another type than float64, and in training: those under softmax.
+COVERING_LAYER_CASES = [
+    case for case in LAYER_CASES if not any(case.name.endswith(f"-{name}") for name in NORMALISERS if name != "softmax")
+]
 ATTENTION_LAYER_CASES = [case for case in LAYER_CASES if case.weights]
 
 

@@ -23,7 +23,6 @@ from law_cases import (
 )
 
 seeds = st.integers(0, 999)
-both = st.sampled_from([torch.float64, torch.float32])
 
 
 @pytest.mark.parametrize("case", OP_CASES, ids=str)
@@ -46,8 +45,9 @@ def test_op(case: OpCase, made: Graphs, seed: int, data: st.DataObject) -> None:
 
 @pytest.mark.parametrize("case", [*LAYER_CASES, *DROPIN_CASES_WITHOUT_NODES], ids=str)
 @law
-@given(made=graphs(), seed=seeds, dtype=both)
-def test_layer(case: LayerCase, made: Graphs, seed: int, dtype: torch.dtype) -> None:
+@given(made=graphs(), seed=seeds, data=st.data())
+def test_layer(case: LayerCase, made: Graphs, seed: int, data: st.DataObject) -> None:
+    dtype = data.draw(st.sampled_from(types(case)))
     module, inputs = case.make(dtype), LayerInputs.draw(made, seed).to(dtype)
     together = case(module, inputs)
     for graph in range(made.num_graphs):

@@ -27,7 +27,6 @@ from torch_geometric.utils import from_networkx
 from graphattn.transforms import AddDegree, AddLaplacian, AddRandomWalk
 
 seeds = st.integers(0, 999)
-both = st.sampled_from([torch.float64, torch.float32])
 
 
 def permutations(made: Graphs, seed: int) -> tuple[Tensor, Tensor]:
@@ -61,8 +60,9 @@ def test_op(case: OpCase, made: Graphs, seed: int, data: st.DataObject) -> None:
     "case", [case for case in (*LAYER_CASES, *DROPIN_CASES_WITHOUT_NODES) if case.name != "model-expander"], ids=str
 )
 @law
-@given(made=graphs(), seed=seeds, dtype=both)
-def test_layer(case: LayerCase, made: Graphs, seed: int, dtype: torch.dtype) -> None:
+@given(made=graphs(), seed=seeds, data=st.data())
+def test_layer(case: LayerCase, made: Graphs, seed: int, data: st.DataObject) -> None:
+    dtype = data.draw(st.sampled_from(types(case)))
     nodes, edges = permutations(made, seed)
     module, inputs = case.make(dtype), LayerInputs.draw(made, seed).to(dtype)
     out = case(module, inputs)
