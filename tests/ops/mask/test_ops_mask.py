@@ -315,8 +315,7 @@ def test_a_prepared_mask_is_looked_at_no_more(monkeypatch: pytest.MonkeyPatch, k
         mask = mask | AdjacencyMask.from_edge_index(EDGES.flip(0), 4)
     elif kind == "block":
         mask = BlockDiagonalMask.from_batch(torch.tensor([1, 0, 1, 1]))
-    pairs = mask.num_pairs if isinstance(mask, BlockDiagonalMask) else mask.num_edges
-    bias = torch.randn(pairs, 2, requires_grad=True)
+    bias = torch.randn(1 + 3 * 3 if kind == "block" else mask.num_edges, 2, requires_grad=True)
     assert mask.prepare() is mask
     known = set(vars(mask))
     for module in (adjacency_module, block_module):
