@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
+import torch
 import typer
 from rich.console import Console
 
-from benchmarks import report, scaling
+from benchmarks import gpu, report, scaling
 from benchmarks.cases import CASES, select
+from benchmarks.gpu_cases import GPU_CASES
 from benchmarks.parity import ParityError
 from benchmarks.runner import ProcessDied, run_case
 from benchmarks.worker import Options
@@ -70,7 +72,36 @@ def run(
 @app.command("list")
 def list_cases() -> None:
     """Shows all cases with their rivals and bars."""
-    report.show_cases(CASES.values(), console)
+    report.show_cases([*CASES.values(), *GPU_CASES.values()], console)
+
+
+@app.command("gpu")
+def run_gpu(
+    cases: Annotated[
+        list[str] | None, typer.Argument(metavar="[CASE]...", help="Cases or patterns of names; all by default.")
+    ] = None,
+    tests: Annotated[bool, typer.Option(help="Whether to run the tests marked cuda first.")] = True,
+    out: Out = None,
+) -> None:
+    """On a CUDA GPU: runs its tests, then its cases beside torch_geometric, in ten minutes at most, and writes gpu.json.
+
+    Fails where a test does, or a case whose sides do not compute the same. Of some cases alone it saves with --out only.
+    """
+    if not torch.cuda.is_available():
+        typer.echo("python -m benchmarks gpu needs a CUDA GPU, and torch finds none on this machine", err=True)
+        raise typer.Exit(2)
+    try:
+        selected = select(cases or [], GPU_CASES)
+    except InputError as error:
+        raise typer.BadParameter(str(error)) from error
+    folder = out or (None if cases else report.RESULTS)
+
+    def save(result: dict[str, Any]) -> None:
+        if folder is not None:
+            report.write_json(result, folder / "gpu.json")
+
+    if not gpu.run(selected, tests, save, console):
+        raise typer.Exit(1)
 
 
 @app.command("scaling")

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import fnmatch
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 from benchmarks.families import (
     CORA,
@@ -157,16 +158,17 @@ def _dropin_cases() -> Iterator[Case]:
         yield Case("dropin", name, DROPIN_GPS, graph, 4, 16, bars=bars, memory=True)
 
 
+AnyCase = TypeVar("AnyCase", bound=Case)
 _MAKERS = (_op_cases, _layer_cases, _molecule_cases, _other_cases, _dropin_cases)
 CASES: dict[str, Case] = {case.name: case for cases in _MAKERS for case in cases()}
 
 
-def select(patterns: Sequence[str]) -> list[Case]:
+def select(patterns: Sequence[str], among: Mapping[str, AnyCase] = CASES) -> list[AnyCase]:
     """The cases that any of the patterns names: a name, a group, or a shell pattern such as "op-*-8x8"; all without one."""
     for pattern in patterns:
-        if not any(_matches(case, pattern) for case in CASES.values()):
+        if not any(_matches(case, pattern) for case in among.values()):
             raise InputError(f"CASE must name a case, a group or a pattern of names (see `list`), got {pattern!r}")
-    return [case for case in CASES.values() if not patterns or any(_matches(case, pattern) for pattern in patterns)]
+    return [case for case in among.values() if not patterns or any(_matches(case, pattern) for pattern in patterns)]
 
 
 def _matches(case: Case, pattern: str) -> bool:

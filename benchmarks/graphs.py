@@ -62,15 +62,16 @@ def power_law_graph(num_nodes: int, num_edges: int, exponent: float = 2.1) -> Gr
     average distances in random graphs with given expected degrees", 2002). Hubs get arbitrary numbers, separate for in and out.
     """
     generator = _seeded()
-    weight = torch.arange(1, num_nodes + 1, dtype=torch.float64) ** (-1 / (exponent - 1))
-    cumulated = weight.cumsum(0) / weight.sum()
+    draw_ranks = _ranks(num_nodes, exponent, generator)
     names = torch.stack([torch.randperm(num_nodes, generator=generator) for _ in range(2)])
+    return _distinct(lambda count: names.gather(1, draw_ranks(count)), num_nodes, num_edges, generator)
 
-    def draw(count: int) -> Tensor:
-        rank = torch.searchsorted(cumulated, torch.rand(2, count, dtype=torch.float64, generator=generator))
-        return names.gather(1, rank.clamp(max=num_nodes - 1))
 
-    return _distinct(draw, num_nodes, num_edges, generator)
+def symmetric_power_law_graph(num_nodes: int, num_edges: int, exponent: float) -> Graph:
+    """The same, each pair of different nodes in both directions: `num_edges` counts both."""
+    generator = _seeded()
+    draw_ranks, names = _ranks(num_nodes, exponent, generator), torch.randperm(num_nodes, generator=generator)
+    return _both_directions(lambda count: names[draw_ranks(count)], num_nodes, num_edges, generator)
 
 
 def molecules(sizes: tuple[tuple[int, int, int], ...]) -> Graph:
@@ -91,14 +92,9 @@ def molecules(sizes: tuple[tuple[int, int, int], ...]) -> Graph:
 def undirected_graph(num_nodes: int, num_edges: int) -> Graph:
     """Random pairs of different nodes, each in both directions: `num_edges` counts both."""
     generator = _seeded()
-
-    def draw(count: int) -> Tensor:
-        ends = torch.randint(num_nodes, (2, count), generator=generator).sort(0).values
-        return ends[:, ends[0] != ends[1]]
-
-    triangle = _distinct(draw, num_nodes, num_edges // 2, generator)
-    both = torch.cat([triangle.edge_index, triangle.edge_index.flip(0)], 1)
-    return replace(triangle, edge_index=_coalesce(both, num_nodes))
+    return _both_directions(
+        lambda count: torch.randint(num_nodes, (2, count), generator=generator), num_nodes, num_edges, generator
+    )
 
 
 def catalogue_graph(name: str, otherwise: Callable[[], Graph]) -> Graph:
@@ -119,6 +115,30 @@ def _molecule(num_atoms: int, generator: torch.Generator) -> Tensor:
     return torch.cat([bonds, bonds.flip(0)], 1)
 
 
+def _ranks(num_nodes: int, exponent: float, generator: torch.Generator) -> Callable[[int], Tensor]:
+    """Draws so many pairs of ranks, from 0, with the probabilities of a Chung–Lu graph."""
+    weight = torch.arange(1, num_nodes + 1, dtype=torch.float64) ** (-1 / (exponent - 1))
+    cumulated = weight.cumsum(0) / weight.sum()
+
+    def draw(count: int) -> Tensor:
+        uniform = torch.rand(2, count, dtype=torch.float64, generator=generator)
+        return torch.searchsorted(cumulated, uniform).clamp(max=num_nodes - 1)
+
+    return draw
+
+
+def _both_directions(draw: Callable[[int], Tensor], num_nodes: int, num_edges: int, generator: torch.Generator) -> Graph:
+    """Pairs of different nodes as `draw` draws them, each in both directions."""
+
+    def draw_pairs(count: int) -> Tensor:
+        ends = draw(count).sort(0).values
+        return ends[:, ends[0] != ends[1]]
+
+    triangle = _distinct(draw_pairs, num_nodes, num_edges // 2, generator)
+    both = torch.cat([triangle.edge_index, triangle.edge_index.flip(0)], 1)
+    return replace(triangle, edge_index=_coalesce(both, num_nodes))
+
+
 def _distinct(draw: Callable[[int], Tensor], num_nodes: int, num_edges: int, generator: torch.Generator) -> Graph:
     """Exactly `num_edges` different edges: draws more until there are enough, then leaves out some at random."""
     count = num_edges
@@ -137,7 +157,8 @@ def _coalesce(edges: Tensor, num_nodes: int) -> Tensor:
 
 
 def _seeded() -> torch.Generator:
-    return torch.Generator().manual_seed(0)
+    """On torch's default device, where everything else of a graph is made, too."""
+    return torch.Generator(torch.get_default_device()).manual_seed(0)
 
 
 @dataclass(frozen=True)
@@ -166,5 +187,15 @@ GRAPHS: dict[str, Recipe] = {
     ),
     "cora-sized": Recipe(partial(undirected_graph, 2_708, 10_556), partial(undirected_graph, 300, 1_200)),
     "tiny": Recipe(partial(molecules, ((1, 25, 25),)), partial(molecules, ((1, 25, 25),))),
+    # The sizes of ogbn-arxiv and ogbn-products with every edge in both directions; with these exponents the largest degrees
+    # are about theirs, 13,000 and 17,000.
+    "arxiv-sized": Recipe(
+        partial(symmetric_power_law_graph, 169_343, 2_315_598, 2.5), partial(symmetric_power_law_graph, 1_000, 10_000, 2.5)
+    ),
+    "products-sized": Recipe(
+        partial(symmetric_power_law_graph, 2_449_029, 123_718_280, 3.3),
+        partial(symmetric_power_law_graph, 1_000, 10_000, 3.3),
+    ),
+    "molecules-1024": Recipe(partial(molecules, ((1024, 25, 25),)), partial(molecules, ((16, 25, 25),))),
     "large": Recipe(partial(random_graph, 1_000_000, 10_000_000), partial(random_graph, 1_000, 10_000)),
 }

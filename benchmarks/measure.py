@@ -24,22 +24,27 @@ class Timing:
     repeats: int
 
 
-def interleaved(steps: Mapping[str, Callable[[], object]], rounds: int) -> dict[str, Timing]:
+Clock = Callable[[Callable[[], object], int], float]
+
+
+def interleaved(steps: Mapping[str, Callable[[], object]], rounds: int, seconds: Clock | None = None) -> dict[str, Timing]:
     """Times all steps in turns: a round measures each once, and every round begins with another one.
 
     Args:
         steps: what to time, by name. Each is called before the rounds, too: once if it is slow, else twice, because the first
             call may compile.
         rounds: number of rounds; at most 3 where a step takes longer than `SLOW`.
+        seconds: what a step takes, called so many times in a row; default: by the wall clock.
     """
+    seconds = seconds or wall_seconds
     first = {}
     for name, step in steps.items():
-        first[name] = _seconds(step, 1)
+        first[name] = seconds(step, 1)
         if first[name] < SLOW:
-            first[name] = _seconds(step, 1)
+            first[name] = seconds(step, 1)
     if max(first.values()) > SLOW:
         rounds = min(rounds, 3)
-    repeats = {name: math.ceil(SHORTEST / max(seconds, 1e-7)) for name, seconds in first.items()}
+    repeats = {name: math.ceil(SHORTEST / max(length, 1e-7)) for name, length in first.items()}
     measured: dict[str, list[float]] = {name: [] for name in steps}
     names = list(steps)
     gc.collect()
@@ -48,13 +53,13 @@ def interleaved(steps: Mapping[str, Callable[[], object]], rounds: int) -> dict[
         for turn in range(rounds):
             start = turn % len(names)
             for name in names[start:] + names[:start]:
-                measured[name].append(_seconds(steps[name], repeats[name]))
+                measured[name].append(seconds(steps[name], repeats[name]))
     finally:
         gc.enable()
     return {name: _summary(values, repeats[name]) for name, values in measured.items()}
 
 
-def _seconds(step: Callable[[], object], repeats: int) -> float:
+def wall_seconds(step: Callable[[], object], repeats: int) -> float:
     start = time.perf_counter()
     for _ in range(repeats):
         step()

@@ -100,9 +100,9 @@ def _notes(record: Record) -> Iterable[str]:
             yield f"{mode}: {num_bytes / 1e6:,.1f} MB gathered, {share:.0%} of the two-table gather ceiling, {ceiling:.1f} GB/s"
     for contender, memory in record["memory"].items():
         extra = memory["extra_bytes"]
-        yield f"memory of a step, {contender}: " + (
-            "out of memory" if extra is None else f"{extra / 1e6:,.1f} MB extra, {memory['kept_bytes'] / 1e6:,.1f} MB kept"
-        )
+        kept = "" if memory["kept_bytes"] is None else f", {memory['kept_bytes'] / 1e6:,.1f} MB kept"
+        found = "out of memory" if extra is None else f"{extra / 1e6:,.1f} MB extra{kept}"
+        yield f"memory of a step, {contender}: {found}"
     for rival, reason in record["skipped"].items():
         yield f"[yellow]{rival} skipped: {reason}[/]"
     for bar in record["bars"]:

@@ -82,7 +82,7 @@ def run_case(case: Case, options: Options) -> Record:
         "bytes_gathered": gathered,
         "skipped": {rival: reason for found in settings.values() for rival, reason in found.skipped.items()},
         "figures": numbers,
-        "bars": [_judged(bar, numbers.get(bar.figure)) for bar in case.bars],
+        "bars": [judged(bar, numbers.get(bar.figure)) for bar in case.bars],
     }
 
 
@@ -130,6 +130,6 @@ def _gathered(case: Case, num_edges: int) -> dict[str, int]:
     }
 
 
-def _judged(bar: Bar, value: float | None) -> Record:
+def judged(bar: Bar, value: float | None) -> Record:
     """A bar, the figure, and whether it is met: None where it was not measured."""
     return {**asdict(bar), "value": value, "met": None if value is None else bar.met(value)}

@@ -15,6 +15,11 @@ if not torch.cuda.is_available():
 ROOT = Path(__file__).resolve().parent.parent
 
 
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    if item.get_closest_marker("cuda") and not torch.cuda.is_available():
+        pytest.skip("needs a CUDA GPU")
+
+
 @pytest.fixture(scope="session")
 def real_data() -> Path:
     """The folder of real data: `GRAPHATTN_DATA`, or `../shared/data` beside the checkout; skips where neither is."""

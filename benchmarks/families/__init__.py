@@ -8,11 +8,14 @@ from benchmarks.families.dropin import (
     DROPIN_GAT_PUBMED,
     DROPIN_GATV2,
     DROPIN_GPS,
+    DROPIN_GPS_TRANSFORMER,
     DROPIN_TRANSFORMER,
+    DROPIN_TRANSFORMER_PLAIN,
 )
+from benchmarks.families.encoder import ENCODER
 from benchmarks.families.full import FULL
 from benchmarks.families.layer import LAYER_DOT, LAYER_GAT, LAYER_GATV2, OWN_GAT, OWN_GATV2
-from benchmarks.families.op import OP_DOT, OP_GAT, OP_GATV2
+from benchmarks.families.op import OP_DOT, OP_DOT_PACKED, OP_GAT, OP_GATV2
 
 __all__ = [
     "CORA",
@@ -23,12 +26,16 @@ __all__ = [
     "DROPIN_GAT_CORA",
     "DROPIN_GAT_PUBMED",
     "DROPIN_GPS",
+    "DROPIN_GPS_TRANSFORMER",
     "DROPIN_TRANSFORMER",
+    "DROPIN_TRANSFORMER_PLAIN",
+    "ENCODER",
     "FULL",
     "LAYER_DOT",
     "LAYER_GAT",
     "LAYER_GATV2",
     "OP_DOT",
+    "OP_DOT_PACKED",
     "OP_GAT",
     "OP_GATV2",
     "OWN_GAT",

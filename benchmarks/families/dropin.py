@@ -15,7 +15,10 @@ from benchmarks.graphs import Graph
 
 EDGE_DIM = 16
 # Biases that softmax or a batch norm takes out again: their gradients are rounding, which no two sides share.
-WITHOUT_EFFECT = ("lin_key.bias", "attn.out_proj.bias", "conv.nn.2.bias", "mlp.3.bias")
+WITHOUT_EFFECT = (
+    *("lin_key.bias", "attn.out_proj.bias", "conv.nn.2.bias", "mlp.3.bias"),
+    *("conv.lin_key.bias", "conv.lin_value.bias", "conv.lin_skip.bias"),
+)
 
 Make = Callable[[int, int], nn.Module]
 Call = Callable[[nn.Module, Graph, Inputs], Tensor]
@@ -88,9 +91,17 @@ def _transformer(in_channels: int, heads: int) -> nn.Module:
     return TransformerConv(in_channels, in_channels // heads, heads, edge_dim=EDGE_DIM)
 
 
+def _transformer_plain(in_channels: int, heads: int) -> nn.Module:
+    return TransformerConv(in_channels, in_channels // heads, heads)
+
+
 def _gps(in_channels: int, heads: int) -> nn.Module:
     mlp = nn.Sequential(nn.Linear(in_channels, in_channels), nn.ReLU(), nn.Linear(in_channels, in_channels))
     return GPSConv(in_channels, GINConv(mlp), heads)
+
+
+def _gps_transformer(in_channels: int, heads: int) -> nn.Module:
+    return GPSConv(in_channels, _transformer_plain(in_channels, heads), heads)
 
 
 DROPIN_GAT_CORA = _family("torch_geometric's GAT of two layers on 1,433 features", _gat_model, features=1_433)
@@ -98,4 +109,6 @@ DROPIN_GAT_PUBMED = _family("torch_geometric's GAT of two layers on 500 features
 DROPIN_GAT = _family("GATConv", _gat)
 DROPIN_GATV2 = _family("GATv2Conv", _gatv2)
 DROPIN_TRANSFORMER = _family(f"TransformerConv(edge_dim={EDGE_DIM})", _transformer, _on_edges_with_features)
+DROPIN_TRANSFORMER_PLAIN = _family("TransformerConv", _transformer_plain)
+DROPIN_GPS_TRANSFORMER = _family("GPSConv with a TransformerConv", _gps_transformer, _on_batch)
 DROPIN_GPS = _family("GPSConv with a GINConv", _gps, _on_batch)

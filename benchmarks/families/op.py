@@ -16,10 +16,12 @@ Roles = Callable[[Inputs], tuple[Tensor, Tensor, Tensor, Score]]
 
 
 def _normal(names: str) -> Callable[[Graph, int, int], Inputs]:
-    """Inputs of these names, [nodes, heads, channels] but for the score's: `att` [heads, channels], and `atts`, two of it."""
+    """Inputs of these names, [nodes, heads, channels] but for `packed`, three of it [nodes, 3, heads, channels], and the
+    score's: `att` [heads, channels], and `atts`, two of it."""
 
     def make_inputs(graph: Graph, heads: int, channels: int) -> Inputs:
-        shapes = {"att": (heads, channels), "atts": (2, heads, channels)}
+        packed = (graph.num_nodes, 3, heads, channels)
+        shapes = {"att": (heads, channels), "atts": (2, heads, channels), "packed": packed}
         default = (graph.num_nodes, heads, channels)
         return {name: torch.randn(shapes.get(name, default)) for name in names.split()}
 
@@ -53,6 +55,17 @@ def _ours(roles: Roles) -> Build:
     return build
 
 
+def _ours_packed(graph: Graph, heads: int, inputs: Inputs) -> Contender:
+    mask = graph.mask()
+
+    def forward() -> Tensor:
+        out = attention(inputs["packed"], None, None, mask)
+        assert isinstance(out, Tensor)
+        return out
+
+    return Contender(forward, one_each(inputs))
+
+
 def _reference(roles: Roles, compiled: bool) -> Build:
     def build(graph: Graph, heads: int, inputs: Inputs) -> Contender:
         query, key, value, score = roles(inputs)
@@ -64,6 +77,16 @@ def _reference(roles: Roles, compiled: bool) -> Build:
         return Contender(torch.compile(plain) if compiled else plain, one_each(inputs))
 
     return build
+
+
+def _reference_packed(graph: Graph, heads: int, inputs: Inputs) -> Contender:
+    mask = graph.mask()
+
+    def forward() -> Tensor:
+        query, key, value = inputs["packed"].unbind(1)
+        return attention_reference(query, key, value, mask, Dot(), "softmax", None, None, 0.0, None)[0]
+
+    return Contender(forward, one_each(inputs))
 
 
 def _pyg_dot(graph: Graph, heads: int, inputs: Inputs) -> Contender:
@@ -117,6 +140,11 @@ def _family(note: str, names: str, roles: Roles, pyg: Build) -> Family:
 
 
 OP_DOT = _family("ops.attention against TransformerConv's propagate", "query key value", _dot, _pyg_dot)
+OP_DOT_PACKED = Family(
+    "ops.attention on one table of queries, keys and values",
+    _normal("packed"),
+    {"ours": _ours_packed, "reference": _reference_packed},
+)
 OP_GATV2 = _family(
     "ops.attention with one tensor as key and value against GATv2Conv's edge_updater and propagate",
     "query key att",

@@ -159,7 +159,7 @@ def test_bars_are_judged() -> None:
     assert not Bar("f", at_least=2).met(1.9)
     assert Bar("f", at_most=3).met(3)
     assert not Bar("f", at_most=3).met(3.1)
-    assert runner._judged(Bar("f", at_least=2), None)["met"] is None
+    assert runner.judged(Bar("f", at_least=2), None)["met"] is None
 
 
 def run(monkeypatch, *arguments: str):

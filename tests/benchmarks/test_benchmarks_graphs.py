@@ -4,7 +4,15 @@ import networkx as nx
 import pytest
 import torch
 
-from benchmarks.graphs import GRAPHS, Graph, molecules, power_law_graph, random_graph, undirected_graph
+from benchmarks.graphs import (
+    GRAPHS,
+    Graph,
+    molecules,
+    power_law_graph,
+    random_graph,
+    symmetric_power_law_graph,
+    undirected_graph,
+)
 
 
 def number_of(graph: Graph) -> torch.Tensor:
@@ -104,3 +112,15 @@ def test_a_network_of_the_catalogue(monkeypatch, real_data) -> None:
         assert graph.origin == "catalogue"
         assert (graph.num_nodes, graph.num_edges) == size
         assert bool((number_of(graph).diff() > 0).all())
+
+
+def test_symmetric_power_law_has_every_edge_both_ways_and_its_hubs_at_both_ends() -> None:
+    graph = symmetric_power_law_graph(3_000, 30_000, 2.5)
+    number = number_of(graph)
+    assert graph.num_edges == 30_000
+    assert bool((number.diff() > 0).all())
+    assert set(as_pairs(graph)) == {(j, i) for i, j in as_pairs(graph)}
+    assert bool((graph.edge_index[0] != graph.edge_index[1]).all())
+    degree = torch.bincount(graph.edge_index[1], minlength=3_000).sort(descending=True).values.double()
+    slope = (degree[299] / degree[29]).log() / torch.tensor(300 / 30).log()
+    assert float(slope) == pytest.approx(-1 / 1.5, abs=0.1)

@@ -36,7 +36,7 @@ def test_median_and_quartiles_of_a_scripted_clock(monkeypatch) -> None:
 
 def test_slow_steps_do_with_three_rounds_and_short_ones_are_repeated(monkeypatch) -> None:
     seconds = {"slow": 3.0, "short": 0.5e-3}
-    monkeypatch.setattr(measure, "_seconds", lambda step, repeats: seconds[step()])
+    monkeypatch.setattr(measure, "wall_seconds", lambda step, repeats: seconds[step()])
     timings = interleaved({name: lambda name=name: name for name in seconds}, rounds=9)
     assert timings["slow"] == Timing(3.0, 3.0, 3.0, rounds=3, repeats=1)
     assert timings["short"] == Timing(0.5e-3, 0.5e-3, 0.5e-3, rounds=3, repeats=4)

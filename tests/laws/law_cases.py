@@ -53,7 +53,7 @@ def assert_equal(actual: Tensor, expected: Tensor, dtype: torch.dtype | None = N
     assert actual.isfinite().all()
     if actual.numel() == 0:
         return
-    actual, expected = actual.detach(), expected.detach()
+    actual, expected = actual.detach().cpu(), expected.detach().cpu()
     error = float((actual.double() - expected.double()).abs().max())
     rounding = 7e-15 if dtype == torch.float64 else 1e-6
     allowed = max(TOLERANCE[dtype] * float(expected.abs().max()), rounding)
@@ -302,7 +302,7 @@ def types(case: OpCase | LayerCase) -> list[torch.dtype]:
 
 def gradients(out: Tensor, inputs: list[Tensor]) -> list[Tensor]:
     """Gradients of a fixed random projection of `out`, the same numbers in every dtype; zero where an input plays no part."""
-    direction = torch.randn(out.shape, generator=torch.Generator().manual_seed(7)).bfloat16().to(out.dtype)
+    direction = torch.randn(out.shape, generator=torch.Generator().manual_seed(7)).bfloat16().to(out)
     return list(torch.autograd.grad(out, inputs, direction, allow_unused=True, materialize_grads=True))
 
 

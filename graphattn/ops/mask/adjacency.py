@@ -110,6 +110,17 @@ class AdjacencyMask:
             return columns
         return GroupedEdges(rows.pointers, rows.neighbours, columns.edges, rows.pieces)
 
+    def prepare(self) -> AdjacencyMask:
+        """Finds out what kernels want to know of the mask, which otherwise its first use does; returns the mask itself.
+
+        Later calls then only read tables that are there: no sort and no wait for the GPU, so that a CUDA graph can be captured.
+        A layer that adds self-loops attends along `with_self_loops()`, which is a mask of its own to prepare.
+        """
+        _ = self.by_target, self.by_source
+        if self.edge_type is not None:
+            _ = self.type_columns
+        return self
+
     @remembered
     def has_multi_edges(self) -> bool:
         """Whether an edge occurs more than once."""

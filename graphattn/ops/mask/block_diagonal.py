@@ -98,14 +98,23 @@ class BlockDiagonalMask:
             batch = torch.repeat_interleave(graphs, self.ptr.diff(), output_size=self.num_nodes)
             return batch if self.order is None else torch.empty_like(batch).index_copy(0, self.order, batch)
 
-    @property
+    @remembered
     def num_pairs(self) -> int:
+        """The number of pairs of nodes of the same graph, Σ_g n_g²."""
         return int(self.ptr.diff().square().sum())
 
     @remembered
     def grouped(self) -> GroupedEdges:
         """The pairs grouped by target; rows and neighbours are positions among the sorted nodes (see `group_blocks`)."""
         return group_blocks(self.ptr, self.num_nodes)
+
+    def prepare(self) -> BlockDiagonalMask:
+        """Finds out what kernels want to know of the mask, which otherwise its first use does; returns the mask itself.
+
+        Later calls then only read tables that are there: no sort and no wait for the GPU, so that a CUDA graph can be captured.
+        """
+        _ = self.grouped, self.num_pairs
+        return self
 
     def pairs(self) -> AdjacencyMask:
         """The same mask as a list of all its pairs, in the flat order."""

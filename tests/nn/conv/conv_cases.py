@@ -229,8 +229,8 @@ def refused_cases() -> Iterator[Case]:
     yield Case("TransformerConv", "edge-dim-without-features", options={"edge_dim": EDGE_DIM})
 
 
-def cast(value: Any, dtype: torch.dtype, leaves: list[Tensor]) -> Any:
-    """The arguments in a dtype; floating-point tensors become leaves, the same tensor twice one leaf."""
+def cast(value: Any, dtype: torch.dtype, leaves: list[Tensor], device: str = "cpu") -> Any:
+    """The arguments in a dtype on a device; floating-point tensors become leaves, the same tensor twice one leaf."""
     known: dict[int, Tensor] = {}
 
     def turn(part: Any) -> Any:
@@ -239,11 +239,11 @@ def cast(value: Any, dtype: torch.dtype, leaves: list[Tensor]) -> Any:
         if not isinstance(part, Tensor):
             return part
         if part.layout == torch.sparse_coo:
-            return part.to(dtype).clone()  # a copy, because torch_geometric marks its argument as coalesced
+            return part.to(device, dtype).clone()  # a copy, because torch_geometric marks its argument as coalesced
         if part.layout != torch.strided or part.dtype != torch.float64:
-            return part
+            return part if device == "cpu" else part.to(device)
         if id(part) not in known:
-            known[id(part)] = part.to(dtype).clone().requires_grad_()
+            known[id(part)] = part.to(device, dtype).clone().requires_grad_()
             leaves.append(known[id(part)])
         return known[id(part)]
 
@@ -259,13 +259,13 @@ def flat(out: Any) -> list[Tensor]:
     return flat(torch_geometric.utils.to_edge_index(out))
 
 
-def outcome(layer: nn.Module, case: Case, dtype: torch.dtype) -> dict[str, Tensor]:
+def outcome(layer: nn.Module, case: Case, dtype: torch.dtype, device: str = "cpu") -> dict[str, Tensor]:
     """All that the layer returns, and the gradients of all inputs and parameters."""
     leaves: list[Tensor] = []
-    arguments = cast(case.arguments, dtype, leaves)
-    keywords = {name: cast(value, dtype, leaves) for name, value in case.keywords.items()}
+    arguments = cast(case.arguments, dtype, leaves, device)
+    keywords = {name: cast(value, dtype, leaves, device) for name, value in case.keywords.items()}
     out = flat(layer(*arguments, **keywords))
-    directions = [draw(*part.shape, seed=7).to(dtype) for part in out if part.requires_grad]
+    directions = [draw(*part.shape, seed=7).to(device, dtype) for part in out if part.requires_grad]
     wanted = {f"input {place}": leaf for place, leaf in enumerate(leaves)} | dict(layer.named_parameters())
     parts = [part for part in out if part.requires_grad]
     gradients = torch.autograd.grad(parts, list(wanted.values()), directions, allow_unused=True, materialize_grads=True)

@@ -14,7 +14,10 @@ from torch.utils import _pytree as pytree
 from torch_geometric import EdgeIndex
 
 from graphattn.errors import InputError
-from graphattn.ops import AdjacencyMask, BlockDiagonalMask
+from graphattn.nn import MaskedSelfAttention
+from graphattn.ops import AdjacencyMask, BlockDiagonalMask, attention
+from graphattn.ops.mask import adjacency as adjacency_module
+from graphattn.ops.mask import block_diagonal as block_module
 from graphattn.ops.recall import _made
 
 EDGES = torch.tensor([[0, 0, 2, 2], [1, 1, 0, 2]])  # a multi-edge and a self-loop
@@ -299,6 +302,35 @@ def test_self_loops_renewed() -> None:
     bipartite, stay = AdjacencyMask.from_edge_index(torch.tensor([[4, 0], [0, 1]]), (5, 2)).with_self_loops_renewed()
     assert edges(bipartite) == [(4, 0), (0, 1), (0, 0), (1, 1)]
     assert stay is None
+
+
+@pytest.mark.parametrize("kind", ["adjacency", "typed", "block"])
+def test_a_prepared_mask_is_looked_at_no_more(monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
+    """A later training step groups nothing and reads no number off a tensor, which would wait for a GPU."""
+    tensors = torch.randn(3, 4, 2, 5, requires_grad=True)
+    mask: AdjacencyMask | BlockDiagonalMask = AdjacencyMask.from_edge_index(EDGES.clone(), 4)
+    layer: nn.Module | None = None
+    if kind == "typed":
+        layer = MaskedSelfAttention(4, 4, 2, edge_types=2)
+        mask = mask | AdjacencyMask.from_edge_index(EDGES.flip(0), 4)
+    elif kind == "block":
+        mask = BlockDiagonalMask.from_batch(torch.tensor([1, 0, 1, 1]))
+    bias = torch.randn(1 + 3 * 3 if kind == "block" else mask.num_edges, 2, requires_grad=True)
+    assert mask.prepare() is mask
+    known = set(vars(mask))
+    for module in (adjacency_module, block_module):
+        monkeypatch.setattr(module, "group_edges" if module is adjacency_module else "group_blocks", never)
+    monkeypatch.setattr(Tensor, "__int__", never)
+    monkeypatch.setattr(Tensor, "item", never)
+    monkeypatch.setattr(torch, "equal", never)
+    out = attention(*tensors, mask, bias=bias) if layer is None else layer(torch.randn(4, 4), mask)
+    assert isinstance(out, Tensor)
+    out.sum().backward()
+    assert set(vars(mask)) == known
+
+
+def never(*_: object, **__: object) -> None:
+    pytest.fail("the mask was prepared")
 
 
 def test_reversed() -> None:
