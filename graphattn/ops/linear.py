@@ -35,7 +35,7 @@ def map_heads(x: Tensor, weight: Tensor) -> Tensor:
 
 def sum_of_head_products(gradient: Tensor, x: Tensor) -> Tensor:
     """The gradient of `map_heads` for its weight, Σ_n gradient[n, h, d] x[n, h, c], [heads, D, C]."""
-    if x.shape[0] <= PIECE or _is_batched(gradient):
+    if x.shape[0] <= PIECE or x.device.type != "cpu" or _is_batched(gradient):
         return gradient.permute(1, 2, 0) @ x.transpose(0, 1)
     products = [(_in_pieces(gradient[s]).transpose(2, 3) @ _in_pieces(x[s])).sum(0) for s in _some_pieces(x.shape[0])]
     return torch.stack(products).sum(0)
