@@ -156,7 +156,7 @@ def fused_attention(
     out = operator.fused_attention(
         *(query, key, value, weight, bias, None if edge_attr is None else edge_attr.attr, edge_key, seed),
         *(by_target.pointers, by_target.neighbours, by_target.edges, by_target.pieces),
-        *(by_source.pointers, by_source.neighbours, by_source.edges, by_source.pieces),
+        *(by_source.pointers, by_source.neighbours, by_source.edges, by_source.pieces, by_source.block_ends),
         *(name, normaliser, not isinstance(mask, AdjacencyMask), value_weight is not None, scale, dropout),
         value_weight=value_weight,
     )

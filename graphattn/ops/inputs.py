@@ -9,7 +9,7 @@ from torch import Tensor
 
 from graphattn.ops.cpu.memory import empty
 
-NUM_TENSORS = 16  # the tensors among the inputs, which come first
+NUM_TENSORS = 17  # the tensors among the inputs, which come first
 
 
 class Inputs(NamedTuple):
@@ -24,6 +24,7 @@ class Inputs(NamedTuple):
         edge_key: of the dot product: W_kᵀ q, [N, H, edge channels].
         seed: int64 scalar; dropout is on where it is given.
         row_…, column_…: the edges by target and by source, see `graphattn.ops.layout.GroupedEdges` (and there for blocks).
+        block_ends: of blocks, see there.
         score: "dot", "leaky_relu" or "tanh".
         edge_value: whether the weighted sums of edge features are wanted, [N, H, edge channels].
         scale: of the dot product; the slope of the leaky ReLU.
@@ -45,6 +46,7 @@ class Inputs(NamedTuple):
     column_neighbours: Tensor
     column_edges: Tensor
     column_pieces: Tensor
+    block_ends: Tensor | None
     score: str
     normaliser: str
     blocks: bool

@@ -11,12 +11,13 @@ from torch import Tensor
 from graphattn.errors import InputError
 from graphattn.ops.cpu import sort
 from graphattn.ops.settings import requested_backend
-from graphattn.ops.triton.schedule import schedule
+from graphattn.ops.triton.schedule import SPANS, schedule, schedule_blocks
 
 # Edges and nodes below this number are kept as int32, half the memory traffic of int64.
 INT32_LIMIT = 2**31
 
 _Groups = tuple[Tensor, Tensor, Tensor, Tensor]
+_Blocks = tuple[Tensor, Tensor, Tensor, Tensor, Tensor]
 
 
 @dataclass(eq=False)
@@ -32,16 +33,20 @@ class GroupedEdges:
         neighbours: the node at the other end, slot by slot, shape [edges]; on blocks the first node of each row's graph,
             shape [rows].
         edges: the caller's number of the edge in each slot, rising inside a row, shape [edges]; on blocks the first node and
-            the number of nodes of each graph, the largest graph first, shape [graphs, 2].
+            the number of nodes of each graph, the largest graph first, shape [graphs, 2]; of the Triton kernels their tiles
+            (see `graphattn.ops.triton.schedule.schedule_blocks`), shape [tiles, 3].
         pieces: the work in pieces. Of the CPU kernels pieces of about one size (see `graphattn.ops.cpu.sort`), int64, shape
             [pieces, 5]: first row, end row, first slot, end slot, and 1 for a part of one row or 0 for whole rows. Of the
             Triton kernels rows or parts of one (see `graphattn.ops.triton.schedule`), shape [pieces, 4].
+        block_ends: of blocks, how many tiles are of which size (see `schedule_blocks`): always on the CPU, and empty for the
+            CPU kernels, which have no tiles.
     """
 
     pointers: Tensor
     neighbours: Tensor
     edges: Tensor
     pieces: Tensor
+    block_ends: Tensor | None = None
 
 
 def group_edges(row: Tensor, neighbour: Tensor, num_rows: int, num_neighbours: int) -> GroupedEdges:
@@ -128,13 +133,13 @@ def _check_edges(row: Tensor, neighbour: Tensor, num_rows: int, num_neighbours: 
         raise InputError("a compiled or exported graph takes fewer than 2³¹ edges and nodes; call it without compiling")
 
 
-def _group_blocks_cpu(ptr: Tensor, num_nodes: int) -> _Groups:
+def _group_blocks_cpu(ptr: Tensor, num_nodes: int) -> _Blocks:
     if requested_backend() == "triton":
         return _group_blocks_torch(ptr, num_nodes)
     groups = sort.group_blocks(ptr.long(), num_nodes)
     if groups is None:
         raise InputError(f"ptr must rise from 0 to the number of nodes, {num_nodes}, got {ptr}")
-    return *groups[:2], _largest_first(ptr.long()), groups[2]
+    return *groups[:2], _largest_first(ptr.long()), groups[2], ptr.new_empty(0, dtype=torch.int64)
 
 
 def _largest_first(ptr: Tensor) -> Tensor:
@@ -142,12 +147,13 @@ def _largest_first(ptr: Tensor) -> Tensor:
     return torch.stack([ptr[:-1][order], sizes], dim=1)
 
 
-def _group_blocks_torch(ptr: Tensor, num_nodes: int) -> _Groups:
+def _group_blocks_torch(ptr: Tensor, num_nodes: int) -> _Blocks:
     sizes = ptr.diff()
     start = torch.repeat_interleave(ptr[:-1], sizes, output_size=num_nodes)
     pointers = ptr.new_zeros(num_nodes + 1)
     torch.cumsum(torch.repeat_interleave(sizes, sizes, output_size=num_nodes), 0, out=pointers[1:])
-    return pointers, start, _largest_first(ptr), schedule(pointers)
+    tiles, block_ends = schedule_blocks(ptr)
+    return pointers, start, tiles, schedule(pointers), block_ends
 
 
 def _group_edges_fake(row: Tensor, neighbour: Tensor, num_rows: int, num_neighbours: int, bits: int) -> _Groups:
@@ -156,17 +162,24 @@ def _group_edges_fake(row: Tensor, neighbour: Tensor, num_rows: int, num_neighbo
     return pointers, slots, torch.empty_like(slots), _some_pieces(pointers)
 
 
-def _group_blocks_fake(ptr: Tensor, num_nodes: int) -> _Groups:
-    pointers = ptr.new_empty(num_nodes + 1)
-    return pointers, ptr.new_empty(num_nodes), ptr.new_empty(ptr.shape[0] - 1, 2), _some_pieces(pointers)
+def _group_blocks_fake(ptr: Tensor, num_nodes: int) -> _Blocks:
+    pointers, start = ptr.new_empty(num_nodes + 1), ptr.new_empty(num_nodes)
+    if _for_cpu_kernels(ptr):
+        return pointers, start, ptr.new_empty(ptr.shape[0] - 1, 2), _some_pieces(pointers), ptr.new_empty(0)
+    tiles = ptr.new_empty(torch.library.get_ctx().new_dynamic_size(), 3)
+    return pointers, start, tiles, _some_pieces(pointers), ptr.new_empty(len(SPANS) + 1, device="cpu")
 
 
 def _some_pieces(pointers: Tensor) -> Tensor:
     """A table of pieces whose number is data to a tracer."""
     number = torch.library.get_ctx().new_dynamic_size()
-    if pointers.device.type == "cpu" and requested_backend() != "triton":
+    if _for_cpu_kernels(pointers):
         return pointers.new_empty(number, 5, dtype=torch.int64)
     return pointers.new_empty(number, 4)
+
+
+def _for_cpu_kernels(tensor: Tensor) -> bool:
+    return tensor.device.type == "cpu" and requested_backend() != "triton"
 
 
 _library = torch.library.Library("graphattn", "FRAGMENT")
@@ -177,7 +190,7 @@ _library.define(
 _library.impl("group_edges", _group_edges_cpu, "CPU")
 _library.impl("group_edges", _group_edges_torch, "CUDA")
 torch.library.register_fake("graphattn::group_edges", _group_edges_fake, lib=_library)
-_library.define("group_blocks(Tensor ptr, SymInt num_nodes) -> (Tensor, Tensor, Tensor, Tensor)")
+_library.define("group_blocks(Tensor ptr, SymInt num_nodes) -> (Tensor, Tensor, Tensor, Tensor, Tensor)")
 _library.impl("group_blocks", _group_blocks_cpu, "CPU")
 _library.impl("group_blocks", _group_blocks_torch, "CUDA")
 torch.library.register_fake("graphattn::group_blocks", _group_blocks_fake, lib=_library)

@@ -23,9 +23,9 @@ from graphattn.ops.second_order import second_order
 _SCHEMA = """
     Tensor query, Tensor? key, Tensor? value, Tensor? weight, Tensor? bias, Tensor? attr, Tensor? edge_key, Tensor? seed,
     Tensor row_pointers, Tensor row_neighbours, Tensor row_edges, Tensor row_pieces,
-    Tensor column_pointers, Tensor column_neighbours, Tensor column_edges, Tensor column_pieces,
+    Tensor column_pointers, Tensor column_neighbours, Tensor column_edges, Tensor column_pieces, Tensor? block_ends,
     str score, str normaliser, bool blocks, bool edge_value, float scale, float dropout"""
-NUM_INPUTS, NUM_GRADIENTS = 22, 7
+NUM_INPUTS, NUM_GRADIENTS = 23, 7
 _ROW_PIECES = Inputs._fields.index("row_pieces")
 
 

@@ -11,6 +11,7 @@ import triton.language as tl
 from torch import Tensor
 
 from graphattn.ops.inputs import Inputs, compute_type, empty_gradients, empty_outputs
+from graphattn.ops.triton import launch_blocks
 from graphattn.ops.triton.kernels import backward as backward_kernels
 from graphattn.ops.triton.kernels import forward as forward_kernels
 from graphattn.ops.triton.tiles import Tile, power_of_two, tile_heads, tiles
@@ -28,6 +29,9 @@ def forward(*arguments: Any) -> tuple[Tensor, Tensor, Tensor]:
     query, key, value = inputs.tables
     outputs = empty_outputs(inputs, query, value)
     out, statistics, feature_sums = outputs
+    if launch_blocks.serves(inputs):
+        launch_blocks.forward(inputs, out, statistics)
+        return outputs
     form, pieces = _form(inputs, query, value), inputs.row_pieces
     weight, bias, attr, edge_key = inputs.extras
     states = _states(pieces, inputs.row_pointers, form, 2 + form["VALUE_CHANNELS"] + form["EDGE_CHANNELS"])
@@ -66,6 +70,9 @@ def backward(
     else:
         feature_gradient = None
     gradients = empty_gradients(inputs, needs)
+    if launch_blocks.serves(inputs):
+        launch_blocks.backward(inputs, gradient, out, kept, gradients)
+        return gradients
     statistics = gradient.new_empty((gradient.shape[0], 3, gradient.shape[1]), dtype=compute)
     _backward_rows(inputs, out, gradient, feature_gradient, kept, statistics, gradients)
     of_weight = _backward_columns(inputs, gradient, feature_gradient, statistics, gradients, needs)

@@ -1,4 +1,7 @@
-"""The pieces of work of a GPU: rows of nearly one length beside each other, and rows with very many edges cut into parts."""
+"""The pieces of work of a GPU: rows of nearly one length beside each other, and rows with very many edges cut into parts.
+
+Of full attention by matrix products: graphs of nearly one size beside each other, and large ones cut into tiles.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,10 @@ from torch import Tensor
 PART = 512
 # Rows whose lengths agree in whole numbers of these stay in the order of the nodes, which are often near each other in memory.
 _STEP = 8
+# Nodes of the graphs that run with one size of tile, up to so many.
+SPANS = (128, 64, 32, 16)
+# Nodes of a tile of a graph that is larger than all of these.
+TILE = 64
 
 
 def schedule(pointers: Tensor) -> Tensor:
@@ -37,3 +44,23 @@ def schedule(pointers: Tensor) -> Tensor:
         torch.cat([torch.ones_like(row), torch.zeros_like(whole)]),
     ]
     return torch.stack([column.to(pointers.dtype) for column in columns], dim=1)
+
+
+def schedule_blocks(ptr: Tensor) -> tuple[Tensor, Tensor]:
+    """The tiles of full attention inside graphs, those of the largest graph first, and where among them each size begins.
+
+    Args:
+        ptr: where each graph begins among the nodes sorted by graph, int64, [graphs + 1].
+
+    Returns:
+        int64 [tiles, 3]: the first node and the number of nodes of a graph, and the tile's first node among these; and on the
+        CPU, because they count the programs of a launch, the numbers of tiles in graphs of more nodes than each of `SPANS`,
+        and of any nodes, int64 [5].
+    """
+    sizes, graph = ptr.diff().sort(descending=True, stable=True)
+    tiles = torch.where(sizes > SPANS[0], (sizes + TILE - 1) // TILE, 1)
+    line = torch.arange(sizes.shape[0], device=ptr.device).repeat_interleave(tiles)
+    place = torch.arange(line.shape[0], device=ptr.device) - (tiles.cumsum(0) - tiles)[line]
+    nodes = sizes[line]
+    spans = torch.tensor((*SPANS, 0), device=ptr.device)
+    return torch.stack([ptr[graph[line]], nodes, place * TILE], dim=1), (nodes.unsqueeze(1) > spans).sum(0).cpu()
