@@ -7,5 +7,20 @@ Triton itself.
 from __future__ import annotations
 
 import importlib.util
+from collections.abc import Iterator
+
+import pytest
+import torch
 
 collect_ignore_glob = [] if importlib.util.find_spec("triton") else ["test_*.py"]
+
+
+@pytest.fixture
+def on_triton(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """CPU tensors go through the Triton kernels, and every torch.empty is filled with NaN."""
+    monkeypatch.setenv("GRAPHATTN_BACKEND", "triton")
+    monkeypatch.setattr(torch.utils.deterministic, "fill_uninitialized_memory", True)
+    before = torch.are_deterministic_algorithms_enabled()
+    torch.use_deterministic_algorithms(True)
+    yield
+    torch.use_deterministic_algorithms(before)

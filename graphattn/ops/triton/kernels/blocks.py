@@ -11,6 +11,8 @@ import triton.language as tl
 
 from graphattn.ops.triton.kernels.common import row_statistic, slope_of, weight_of
 
+INTERPRETED = tl.constexpr(triton.knobs.runtime.interpret)
+
 
 @triton.jit
 def load_line(table, begin, HEADS: tl.constexpr):
@@ -24,8 +26,8 @@ def load_line(table, begin, HEADS: tl.constexpr):
 def load_rows(table, stride, first, left, head, channel, CHANNELS: tl.constexpr, ROWS: tl.constexpr, WIDTH: tl.constexpr):
     """table[first + i, head, channel + c] as it is stored, [ROWS, WIDTH]; zero from the node `left` and channel CHANNELS on."""
     i, c = tl.arange(0, ROWS), channel + tl.arange(0, WIDTH)
-    place = table + first * stride + head * CHANNELS
-    return tl.load(place + (i.to(tl.int64)[:, None] * stride + c[None, :]), mask=(i < left)[:, None] & (c < CHANNELS)[None, :], other=0.0)
+    place = table + first * stride + head * CHANNELS + (i.to(tl.int64)[:, None] * stride + c[None, :])
+    return tl.load(place, mask=(i < left)[:, None] & (c < CHANNELS)[None, :], other=0.0)
 
 
 @triton.jit
@@ -38,6 +40,8 @@ def store_rows(table, stride, first, left, head, tile, CHANNELS: tl.constexpr):
 @triton.jit
 def product(a, b):
     """a b, summed in float32; `a` is rounded to the type in which `b` is stored."""
+    if INTERPRETED and b.dtype == tl.bfloat16:  # the interpreter would multiply the bits, as whole numbers
+        return tl.dot(a.to(tl.float32), b.to(tl.float32), input_precision="ieee")
     return tl.dot(a.to(b.dtype), b, input_precision="ieee")
 
 
