@@ -113,7 +113,8 @@ def _most_at_once(inputs: Inputs, form: dict[str, Any], wide: bool) -> int:
     """Nodes of the largest graph all of whose weights and slopes the registers of a program hold."""
     if wide:
         return 32
-    return 64 if inputs.seed is not None or max(form["KEY_PADDED"], form["VALUE_PADDED"]) > 64 else 128
+    crowded = inputs.seed is not None or inputs.normaliser != "softmax" or max(form["KEY_PADDED"], form["VALUE_PADDED"]) > 64
+    return 64 if crowded else 128
 
 
 def _resources(rows: int, columns: int, form: dict[str, Any], wide: bool) -> dict[str, int]:
