@@ -66,7 +66,7 @@ FORMS = (
     Form("odd sizes", 3, 20, score="leaky_relu", normaliser="relu", edge_channels=5, cut=True),
     Form("dot 1×300 float16", 1, 300, torch.float16, dropout=0.5),
     Form("float64", 2, 5, torch.float64, score="leaky_relu", edge_channels=3, bias=True, cut=True),
-    Form("blocks 4×32", 4, 32, mask="block"),
+    Form("blocks 4×32", 4, 32, mask="block", usual=True),
     Form("blocks 4×32 bfloat16", 4, 32, torch.bfloat16, bias=True, dropout=0.5, mask="block"),
     Form("blocks GATv2", 2, 20, score="leaky_relu", normaliser="sigmoid", bias=True, mask="block"),
     Form("blocks float64", 2, 5, torch.float64, bias=True, mask="block"),

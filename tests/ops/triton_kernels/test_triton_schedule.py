@@ -78,8 +78,8 @@ def test_both_kinds_of_kernels_group_alike(monkeypatch: pytest.MonkeyPatch) -> N
     def groups() -> list[torch.Tensor]:
         mask, blocks = AdjacencyMask.from_edge_index(ends.clone(), 9), BlockDiagonalMask.from_batch(batch.clone(), 5)
         made = (mask.by_target, mask.by_source, blocks.grouped)
-        # Graphs of blocks, or tiles, of which each of these graphs is one.
-        return [part for of in made for part in (of.pointers, of.neighbours, of.edges[..., :2])]
+        parts = [part for of in made for part in (of.pointers, of.neighbours, of.edges)]
+        return [*parts[:-1], parts[-1][:, :2]]  # graphs, or tiles: of graphs as small as these one each
 
     of_cpu = groups()
     monkeypatch.setenv("GRAPHATTN_BACKEND", "triton")
