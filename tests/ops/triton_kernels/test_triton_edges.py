@@ -150,3 +150,15 @@ def test_a_mask_of_the_other_kernels(monkeypatch: pytest.MonkeyPatch) -> None:
     third = attention(x, x, x, mask)
     torch.testing.assert_close(second, first)
     assert torch.equal(third, first)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+@pytest.mark.parametrize("part", [schedule.PART, 3], ids=["whole", "cut"])
+def test_rows_of_the_lowest_scores(dtype: torch.dtype, part: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A bias that forbids by the lowest number, not by -inf, leaves the mean where it forbids all of a row."""
+    monkeypatch.setattr(schedule, "PART", part)
+    monkeypatch.setenv("GRAPHATTN_BACKEND", "triton")
+    zero, value = torch.zeros(7, 1, 2, dtype=dtype), torch.arange(7, dtype=dtype).reshape(7, 1, 1)
+    bias = torch.full((len(SOURCE), 1), torch.finfo(dtype).min, dtype=dtype)
+    out = attention(zero, zero, value, AdjacencyMask.from_edge_index(EDGES.clone(), 7), bias=bias)
+    torch.testing.assert_close(out, torch.tensor([4.0, 6, 2.5, 0, 0, 3, 0], dtype=dtype).reshape(7, 1, 1))

@@ -7,7 +7,8 @@ In each it looks at some edges at a time. Channels and heads are padded to power
 import triton
 import triton.language as tl
 
-LOWEST = tl.constexpr(-3.0e38)  # below every score, and finite: what is taken off it never gives NaN
+# No finite score is below, and what is taken off it never gives NaN.
+LOWEST_32, LOWEST_64 = tl.constexpr(-3.4028234663852886e38), tl.constexpr(-1.7976931348623157e308)
 
 
 @triton.jit
@@ -138,6 +139,12 @@ def load_features(attr, edge, inside, EDGE_CHANNELS: tl.constexpr, PADDED: tl.co
     place = edge[:, :, None].to(tl.int64) * EDGE_CHANNELS + channel[None, None, :]
     known = inside[:, :, None] & (channel < EDGE_CHANNELS)[None, None, :]
     return tl.load(attr + place, mask=known, other=0.0)[:, :, None, :]
+
+
+@triton.jit
+def lowest(LENGTHS: tl.constexpr, COMPUTE: tl.constexpr):
+    """What the largest score so far is, before there is any."""
+    return tl.full(LENGTHS, LOWEST_64 if tl.float64 == COMPUTE else LOWEST_32, COMPUTE)
 
 
 @triton.jit

@@ -8,7 +8,6 @@ import triton
 import triton.language as tl
 
 from graphattn.ops.triton.kernels.common import (
-    LOWEST,
     activate,
     add_features,
     dropout_factors,
@@ -18,6 +17,7 @@ from graphattn.ops.triton.kernels.common import (
     load_map,
     load_pieces,
     load_tile,
+    lowest,
     neighbours_of,
     row_statistic,
     slots_of,
@@ -52,7 +52,7 @@ def forward(
         )
     if NORMALISER != "softmax":
         statistic = row_statistic(degree, NORMALISER, COMPUTE)[:, None, None]
-    largest = tl.full([ROWS, TILE_HEADS], LOWEST, COMPUTE)
+    largest = lowest([ROWS, TILE_HEADS], COMPUTE)
     total = tl.zeros([ROWS, TILE_HEADS], COMPUTE)
     value_sum = tl.zeros([ROWS, TILE_HEADS, VALUE_PADDED], COMPUTE)
     if EDGE_VALUE:
@@ -157,7 +157,7 @@ def merge(
         known = head < HEADS
         known_value = known[:, None] & (channel < VALUE_CHANNELS)[None, :]
         known_feature = known[:, None] & (feature < EDGE_CHANNELS)[None, :]
-        largest = tl.full([TILE_HEADS], LOWEST, COMPUTE)
+        largest = lowest([TILE_HEADS], COMPUTE)
         total = tl.zeros([TILE_HEADS], COMPUTE)
         value_sum = tl.zeros([TILE_HEADS, VALUE_PADDED], COMPUTE)
         feature_sum = tl.zeros([TILE_HEADS, EDGE_PADDED], COMPUTE)
