@@ -41,7 +41,7 @@ class GpuCase(Case):
 
 FAST, SMALL = Bar("step pyg/ours", 8), Bar("memory pyg/ours", 8)
 GATHER = Bar("gather bound", 0.5)
-MOLECULES = (Bar("step pyg/graph", 5),)
+MOLECULES = (Bar("step pyg/ours", 5),)
 
 _CASES = (
     GpuCase("gpu", "gpu-op-dot-arxiv", OP_DOT, "arxiv-sized", 1, 128, bars=(FAST, SMALL, GATHER), rows=(2, 6)),

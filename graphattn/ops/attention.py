@@ -162,7 +162,7 @@ def _check(
     edge_attr: EdgeFeatures | None,
     dropout: float,
 ) -> None:
-    """Raises where the arguments do not fit together; looks at shapes and types only, never at values."""
+    """Raises where the arguments do not fit together; looks at shapes, types and devices only, never at values."""
     for name, tensor in (("query", query), ("key", key), ("value", value)):
         if tensor.dim() != 3 or not tensor.is_floating_point():
             raise InputError(
@@ -170,6 +170,13 @@ def _check(
             )
     if not isinstance(mask, (AdjacencyMask, BlockDiagonalMask)):
         raise InputError(f"mask must be an AdjacencyMask or a BlockDiagonalMask, got {type(mask).__name__}")
+    weight = None if isinstance(score, Dot) else score.weight
+    attr = None if edge_attr is None else edge_attr.attr
+    for name, other in (("key", key), ("value", value), ("weight", weight), ("bias", bias), ("edge_attr", attr)):
+        if other is not None and other.device != query.device:
+            raise InputError(f"{name} must be on {query.device}, where query is, got {other.device}")
+    if mask.device != query.device:
+        raise InputError(f"mask must be on {query.device}, where query is, got {mask.device}")
     sources, targets = mask.num_sources, mask.num_targets
     heads, channels = query.shape[1:]
     if query.shape[0] != targets:

@@ -69,7 +69,7 @@ def _obstacle(
             return "a transform of torch.func is at work, and goes through the plain formula"
         if torch.autograd.forward_ad._current_level >= 0:
             return "forward-mode derivatives go through the plain formula"
-    reason = _no_kernels(query.device.type)
+    reason = _no_kernels(str(query.device))
     if reason is not None:
         return reason
     if normaliser not in NORMALISERS:
@@ -88,10 +88,10 @@ def _obstacle(
 
 @torch.compiler.assume_constant_result
 def _no_kernels(device: str) -> str | None:
-    """Why there are no kernels for a type of device, or None where there are."""
+    """Why there are no kernels for a device, or None where there are."""
     backend = requested_backend()
-    if device == "cuda" and backend != "cpu":
-        return _no_triton_on_gpus()
+    if device.startswith("cuda") and backend != "cpu":
+        return _no_triton_on(device)
     if device != "cpu":
         return f"the tensors are on {device}"
     if backend != "triton":
@@ -105,12 +105,12 @@ def _no_kernels(device: str) -> str | None:
 
 
 @cache
-def _no_triton_on_gpus() -> str | None:
+def _no_triton_on(gpu: str) -> str | None:
     if not _has_triton():
         return "Triton is not installed"
-    least = min((torch.cuda.get_device_capability(number) for number in range(torch.cuda.device_count())), default=(0, 0))
-    if least < _CAPABILITY and not torch.version.hip:
-        return f"Triton needs GPUs of compute capability {_CAPABILITY[0]}.{_CAPABILITY[1]}, got {least[0]}.{least[1]}"
+    major, minor = torch.cuda.get_device_capability(gpu)
+    if (major, minor) < _CAPABILITY and not torch.version.hip:
+        return f"Triton needs a GPU of compute capability {_CAPABILITY[0]}.{_CAPABILITY[1]}, got {major}.{minor}"
     return None
 
 
@@ -149,6 +149,8 @@ def fused_attention(
         of_query = query.select(1, 0) if key is None else query
         edge_key = map_heads(of_query.to(edge_attr.attr.dtype), edge_attr.key_weight.transpose(1, 2) * scale)
     query, key, value = (None if rows is None else _widen(rows) for rows in (query, key, value))  # type: ignore[assignment]
+    if mask.device != query.device:  # kernels look at addresses alone
+        raise InputError(f"mask must be on {query.device}, where query is, got {mask.device}")
     by_target, by_source = _grouped(mask)
     if not torch.compiler.is_compiling() and made_for_triton(by_target.pieces) != (kernels_for(query) == "triton"):
         by_target, by_source = _grouped(replace(mask))  # GRAPHATTN_BACKEND was another when the mask was first used

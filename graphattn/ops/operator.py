@@ -125,8 +125,9 @@ class _PassToValues(torch.autograd.Function):
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor | None, Tensor | None]:
         feature_sums, value_weight = ctx.saved_tensors
         of_values = gradient[..., : value_weight.shape[1]].to(value_weight.dtype)
-        of_weight = sum_of_head_products(of_values, feature_sums) if ctx.needs_input_grad[2] else None
-        return gradient, map_heads(of_values, value_weight.transpose(1, 2)), of_weight
+        with torch.autocast(gradient.device.type, enabled=False):
+            of_weight = sum_of_head_products(of_values, feature_sums) if ctx.needs_input_grad[2] else None
+            return gradient, map_heads(of_values, value_weight.transpose(1, 2)), of_weight
 
 
 def _save(ctx: Any, inputs: Sequence[Any], output: tuple[Tensor, Tensor, Tensor]) -> None:

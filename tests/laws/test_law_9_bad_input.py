@@ -42,6 +42,8 @@ CASES: dict[str, tuple[Callable[[], Any], str]] = {
     "query-rank": (lambda: op(query=X), f"query {SHAPE} torch.float32 [3, 8]"),
     "key-type": (lambda: op(key=Q.long()), f"key {SHAPE} torch.int64 [3, 2, 4]"),
     "value-rank": (lambda: op(value=X), f"value {SHAPE} torch.float32 [3, 8]"),
+    "device": (lambda: op(bias=torch.zeros(3, 2, device="meta")), "bias must be on cpu, where query is, got meta"),
+    "device-mask": (lambda: op(mask=MASK.to("meta")), "mask must be on cpu, where query is, got meta"),
     "mask": (lambda: op(mask=EDGES), "mask must be an AdjacencyMask or a BlockDiagonalMask, got Tensor"),
     "query-rows": (lambda: op(query=Q[:2]), "query must have a row for each of the mask's 3 targets, got 2"),
     "key-shape": (lambda: op(key=Q[:, :1]), "key must have shape [3, 2, 4], got [3, 1, 4]"),

@@ -88,6 +88,10 @@ class AdjacencyMask:
         return cls(source, target, num_sources, num_targets)
 
     @property
+    def device(self) -> torch.device:
+        return self.source.device
+
+    @property
     def num_edges(self) -> int:
         return self.source.shape[0]
 

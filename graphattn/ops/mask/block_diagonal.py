@@ -79,6 +79,10 @@ class BlockDiagonalMask:
         return cls(ptr, None, num_nodes)
 
     @property
+    def device(self) -> torch.device:
+        return self.ptr.device
+
+    @property
     def num_sources(self) -> int:
         return self.num_nodes
 

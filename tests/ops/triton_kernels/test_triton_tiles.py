@@ -27,6 +27,8 @@ def test_tiles_by_hand() -> None:
     assert tiles(1, 128, 1)[0] == Tile(rows=8, edges=1, heads=1, warps=1)
     assert tiles(8, 16, 4)[0] == Tile(rows=2, edges=4, heads=8, warps=1)
     assert tiles(8, 16, 64)[0] == Tile(rows=1, edges=8, heads=8, warps=1)
+    assert tiles(8, 16, 64, crowded=2)[0] == Tile(rows=1, edges=2, heads=8, warps=1)
+    assert tiles(1, 1, 1)[0] == Tile(rows=64, edges=1, heads=1, warps=1)
     assert tiles(1, 1024, 64)[0] == Tile(rows=1, edges=2, heads=1, warps=2)
 
 

@@ -78,6 +78,12 @@ def test_a_cache_that_cannot_be_written(runs: list[Tile], tmp_path: Path, monkey
     assert fastest((), CANDIDATES, MUCH, runs.append) == CANDIDATES[1]
 
 
+def test_a_captured_call_takes_what_is_chosen(runs: list[Tile], monkeypatch: pytest.MonkeyPatch) -> None:
+    fastest((), CANDIDATES, MUCH, runs.append)
+    monkeypatch.setattr(torch.cuda, "is_current_stream_capturing", lambda: True)
+    assert fastest((), CANDIDATES, MUCH, runs.append) == CANDIDATES[1]
+
+
 def test_it_ends_in_time(runs: list[Tile], monkeypatch: pytest.MonkeyPatch) -> None:
     clock = iter([0.0, tune.BUDGET + 1])
     monkeypatch.setattr(tune.time, "monotonic", lambda: next(clock))

@@ -32,7 +32,7 @@ from graphattn.ops.triton.kernels.common import (
 )
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["num_pieces"])
 def backward_rows(
     pieces, num_pieces, pointers, neighbours, edges, queries, query_stride, keys, key_stride, values, value_stride, weight,
     bias, attr, edge_keys, seed, threshold, out, gradient, feature_gradient, kept, statistics, of_query,
@@ -84,7 +84,7 @@ def backward_rows(
             edge = edges_of(edges, pointers, neighbours, row, start, degree, slot, inside, BLOCKS, False)
         if EDGE_VALUE or (EDGE_KEY and SCORE == "dot"):
             features = load_features(attr, edge, inside, EDGE_CHANNELS, EDGE_PADDED)
-        product = tl.sum(outer * value, 3)
+        product = tl.where(inside[:, :, None], tl.sum(outer * value, 3), 0.0)  # not infinity times nothing
         if EDGE_VALUE:
             product += tl.sum(outer_features * features, 3)
         if SCORE == "dot":
@@ -232,7 +232,7 @@ def merge_rows(
             )
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["num_pieces"])
 def backward_columns(
     pieces, num_pieces, pointers, neighbours, edges, keys, key_stride, values, value_stride, queries, query_stride, weight,
     bias, attr, edge_keys, seed, threshold, gradient, feature_gradient, statistics, of_key, of_key_stride,
@@ -277,7 +277,7 @@ def backward_columns(
                 edge = edges_of(edges, pointers, neighbours, row, start, degree, slot, inside, BLOCKS, True)
             if EDGE_VALUE or (EDGE_KEY and SCORE == "dot"):
                 features = load_features(attr, edge, inside, EDGE_CHANNELS, EDGE_PADDED)
-            product = tl.sum(own_value * outer, 3)
+            product = tl.where(inside[:, :, None], tl.sum(own_value * outer, 3), 0.0)  # not infinity times nothing
             if EDGE_VALUE:
                 outer_features = load_tile(
                     feature_gradient, HEADS * EDGE_CHANNELS, target, inside, head, HEADS, EDGE_CHANNELS, EDGE_PADDED
@@ -316,7 +316,7 @@ def backward_columns(
             if of_bias is not None:
                 place = of_bias + edge[:, :, None].to(tl.int64) * HEADS + head[None, None, :]
                 tl.store(place, slope, mask=inside[:, :, None] & (head < HEADS)[None, None, :])
-            if of_attr is not None and (EDGE_VALUE or SCORE == "dot"):
+            if of_attr is not None and (EDGE_VALUE or (EDGE_KEY and SCORE == "dot")):
                 of_features = tl.zeros([ROWS, EDGES, EDGE_PADDED], COMPUTE)
                 if EDGE_KEY and SCORE == "dot":
                     of_features += tl.sum(slope[:, :, :, None] * edge_key, 2)

@@ -26,7 +26,7 @@ from graphattn.ops.triton.kernels.common import (
 )
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["num_pieces"])  # another number of rows is no other kernel
 def forward(
     pieces, num_pieces, pointers, neighbours, edges, queries, query_stride, keys, key_stride, values, value_stride, weight,
     bias, attr, edge_keys, seed, threshold, out, statistics, feature_sums, states,
