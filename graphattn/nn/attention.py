@@ -268,9 +268,9 @@ class FullSelfAttention(_SelfAttention):
         \alpha^h_{i\cdot} = \mathrm{normalise}_{j} \big( \mathrm{score}(W_q x_i, W_k x_j) + b^h_{ij} \big)
 
     It works on each graph's own block: a graph's output does not depend on what it is batched with, and nothing is padded.
-    Where there are fused kernels (see `graphattn.backends`) no form but sparsemax and entmax15 holds the scores of a large graph;
-    elsewhere the dot product under softmax goes through torch's scaled-dot-product attention, and other forms are refused where
-    their scores would not fit in memory.
+    Where there are fused kernels (see `graphattn.backends`) no form but sparsemax and entmax15 holds the scores of a large
+    graph; elsewhere the dot product under softmax goes through torch's scaled-dot-product attention, and other forms are
+    refused where their scores would not fit in memory.
 
     Args:
         in_channels, out_channels, heads, score, normaliser, bias, out_proj, dropout: as in `MaskedSelfAttention`.

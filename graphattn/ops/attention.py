@@ -38,8 +38,8 @@ def attention(
     A node with nothing to attend to gets zero. Half-precision inputs are computed in float32; under autocast the inputs are
     cast to the autocast dtype, which is then the dtype of the output.
 
-    On a CPU and on a GPU that Triton knows, softmax, sigmoid and relu go through fused kernels that make no tensor of the edges'
-    size; `graphattn.backends()` tells what serves which call. Gradients of gradients are those of the plain formula.
+    On a CPU and on a GPU that Triton knows, softmax, sigmoid and relu go through fused kernels that make no tensor of the
+    edges' size; `graphattn.backends()` tells what serves which call. Gradients of gradients are those of the plain formula.
 
     Args:
         query: [targets, heads, channels]; or, with `key` and `value` None, all three packed, [nodes, 3, heads, channels].
