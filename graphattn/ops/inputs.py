@@ -7,7 +7,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from graphattn.ops.cpu.memory import empty
+from graphattn.ops.memory import empty
 
 NUM_TENSORS = 17  # the tensors among the inputs, which come first
 

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from graphattn.ops.cpu.memory import empty
+from graphattn.ops.memory import empty
 
 # The gradient of a map is a sum over all rows, which one matrix product would cut by the number of threads.
 PIECE = 256

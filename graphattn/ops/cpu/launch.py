@@ -13,10 +13,10 @@ import torch
 from torch import Tensor
 
 from graphattn.ops.cpu.form import STORAGE, Form
-from graphattn.ops.cpu.memory import empty
 from graphattn.ops.cpu.specialise import address
 from graphattn.ops.cpu.threads import float_bits, run
 from graphattn.ops.inputs import Inputs, compute_type, empty_gradients, empty_outputs
+from graphattn.ops.memory import empty
 
 # Nodes of a graph up to which full attention is a small dense product; larger graphs go edge by edge.
 MOST_DENSE_NODES = 1024

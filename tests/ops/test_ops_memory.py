@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from graphattn.ops.cpu import memory
+from graphattn.ops import memory
 
 
 def test_large_results_ask_for_huge_pages_inside_themselves(monkeypatch: pytest.MonkeyPatch) -> None:
