@@ -6,6 +6,7 @@ Each form runs twice: through the fused kernels where they know it, and through 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -144,7 +145,7 @@ def test_gradcheck(case: OpCase) -> None:
         assert torch.autograd.gradcheck(function, tuple(tensors.values()))
 
 
-@pytest.mark.parametrize("case", [case for case in OP_CASES if case.bias], ids=str)
+@pytest.mark.parametrize("case", list(dict.fromkeys(replace(case, bias=True) for case in COVERING_CASES)), ids=str)
 @law
 @given(made=graphs(), seed=seeds)
 def test_scores_of_ten_thousand(case: OpCase, made: Graphs, seed: int) -> None:
