@@ -1,5 +1,6 @@
 # make demo    both jobs on data that ships with the installed packages
-# make test    ruff, mypy and the whole suite
+# make test    ruff, mypy and the suite
+# make test-all    the laws over all forms of the op, too, whose CPU kernels take half an hour to compile the first time
 # make .venv   the environment alone
 # make clean   remove the environment, caches and runs
 
@@ -9,7 +10,7 @@ INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c c
 # One thread a process: the suite runs in two processes, and small tensors gain nothing from more.
 TEST_ENV := OMP_NUM_THREADS=1
 
-.PHONY: demo test clean .venv
+.PHONY: demo test test-all clean .venv
 
 demo: .venv
 	$(BIN)/graphattn demo --out runs/demo
@@ -18,7 +19,10 @@ test: .venv/test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(TEST_ENV) $(BIN)/python -m pytest -n 2
+	$(TEST_ENV) $(BIN)/python -m pytest -n 2 --dist worksteal
+
+test-all: .venv/test
+	$(TEST_ENV) GRAPHATTN_ALL_FORMS=1 $(BIN)/python -m pytest -n 2 --dist worksteal tests/laws
 
 .venv: .venv/installed
 

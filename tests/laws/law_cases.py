@@ -268,7 +268,7 @@ class OpCase:
 
 
 SCORES = ("dot", "additive", "tanh", "static")
-OP_CASES = [
+ALL_OP_CASES = [
     OpCase(mask, score, normaliser, bias, edge_attr)
     for mask, score, normaliser, bias, edge_attr in product(
         ("adjacency", "block"), SCORES, NORMALISERS, (False, True), (False, True)
@@ -288,9 +288,12 @@ def _covers(case: OpCase) -> bool:
     return (case.mask == "adjacency", case.bias, case.edge_attr) == (edges, bias, edge_attr)
 
 
-# A form of the fused kernels takes seconds to compile, and again for every type and for dropout. All are held against the
-# reference in float64 without dropout; with another type or dropout, those that let every two choices meet.
-COVERING_CASES = [case for case in OP_CASES if _covers(case)]
+# A form of the fused CPU kernels takes seconds to compile, and again for every type and for dropout. The laws are held against
+# those that let every two choices meet, in all types; against all forms where GRAPHATTN_ALL_FORMS is set (`make test-all`),
+# in float64 without dropout.
+ALL_FORMS = bool(os.environ.get("GRAPHATTN_ALL_FORMS"))
+COVERING_CASES = [case for case in ALL_OP_CASES if _covers(case)]
+OP_CASES = ALL_OP_CASES if ALL_FORMS else COVERING_CASES
 RECTANGULAR_CASES = [case for case in OP_CASES if case.mask == "adjacency"]
 
 
@@ -521,13 +524,14 @@ def _dropin_cases() -> Iterator[LayerCase]:
 # - law 6: asked for, their weights come in its form, with its self-loops; not asked for, there is the plain tensor;
 # - law 7: parameters of its GATConv and GATv2Conv outside of linear maps, and of its batch norm, lift what autocast lowered;
 # - laws 1, 2, 5 and 7 on batches without a node, which its GPSConv refuses; hypothesis draws such batches.
-LAYER_CASES = list(_layer_cases())
+_ALL_LAYER_CASES = list(_layer_cases())
+# As of the op's forms, some suffice: those under softmax.
+COVERING_LAYER_CASES = [
+    case for case in _ALL_LAYER_CASES if not any(case.name.endswith(f"-{name}") for name in NORMALISERS if name != "softmax")
+]
+LAYER_CASES = _ALL_LAYER_CASES if ALL_FORMS else COVERING_LAYER_CASES
 DROPIN_CASES = list(_dropin_cases())
 DROPIN_CASES_WITHOUT_NODES = [case for case in DROPIN_CASES if case.name != "pyg-gps"]
-# As of the op's forms, some suffice with another type than float64, and in training: those under softmax.
-COVERING_LAYER_CASES = [
-    case for case in LAYER_CASES if not any(case.name.endswith(f"-{name}") for name in NORMALISERS if name != "softmax")
-]
 ATTENTION_LAYER_CASES = [case for case in LAYER_CASES if case.weights]
 
 

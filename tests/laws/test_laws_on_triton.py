@@ -12,9 +12,9 @@ import pytest
 import test_law_3_fused_equals_reference as law_3
 import torch
 from law_cases import (
+    ALL_OP_CASES,
     COVERING_CASES,
     HEADS,
-    OP_CASES,
     VALUE_CHANNELS,
     Graphs,
     OpCase,
@@ -90,7 +90,7 @@ def test_law_2_order_does_not_matter(case: OpCase) -> None:
     assert_equal(run(case, other.mask(case.mask), moved)[0], expected)
 
 
-@pytest.mark.parametrize("case", on_triton(OP_CASES), ids=str)
+@pytest.mark.parametrize("case", on_triton(ALL_OP_CASES), ids=str)
 def test_law_3_float64(case: OpCase, part: int) -> None:
     law_3.check(case, GRAPHS.mask(case.mask), GRAPHS.pairs(case.mask), case.of(GRAPHS, 1), torch.float64)
 
