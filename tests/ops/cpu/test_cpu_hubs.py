@@ -160,7 +160,7 @@ def test_edge_numbers_beyond_32_bits() -> None:
     out, _, _ = torch.ops.graphattn.fused_attention(
         *(leaves["query"], leaves["key"], leaves["value"], None, None, None, None, torch.tensor(seed)),
         *run(rows, mask.by_target.pieces),
-        *run(columns, mask.by_source.pieces),
+        *(*run(columns, mask.by_source.pieces), None),
         *("dot", "softmax", False, False, 1 / math.sqrt(3), p),
     )
     edge = torch.arange(60) + first
