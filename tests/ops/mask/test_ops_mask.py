@@ -27,6 +27,10 @@ def edges(mask: AdjacencyMask) -> list[tuple[int, int]]:
     return list(zip(mask.source.tolist(), mask.target.tolist(), strict=True))
 
 
+def tensors_of(made: object) -> list[Tensor]:
+    return [value for value in vars(made).values() if isinstance(value, Tensor)]
+
+
 def test_edge_list() -> None:
     mask = AdjacencyMask.from_edge_index(EDGES, 4)
     assert edges(mask) == [(0, 1), (0, 1), (2, 0), (2, 2)]
@@ -118,7 +122,7 @@ def test_pytree_round_trip_and_devices(mask: AdjacencyMask | BlockDiagonalMask) 
             other = getattr(again, name)
             assert torch.equal(value, other) if isinstance(value, Tensor) else value == other
     assert mask.to("meta").num_targets == mask.num_targets
-    assert all(value.is_meta for value in vars(mask.to("meta")).values() if isinstance(value, Tensor))
+    assert all(value.is_meta for value in tensors_of(mask.to("meta")))
 
 
 def test_groups_by_hand() -> None:
@@ -263,7 +267,7 @@ def test_inference_mode() -> None:
         assert AdjacencyMask.from_edge_index(own, 3) is not first
         mask = AdjacencyMask.from_edge_index(edge_index, 3)
         looped = mask.with_self_loops()
-        made = [looped.source, looped.by_source.edges, mask.source, *vars(mask.by_target).values()]
+        made = [looped.source, looped.by_source.edges, mask.source, *tensors_of(mask.by_target)]
     assert AdjacencyMask.from_edge_index(edge_index, 3) is mask
     assert not any(tensor.is_inference() for tensor in made)
 
@@ -359,7 +363,7 @@ class Groups(nn.Module):
         mask = AdjacencyMask.from_edge_index(edge_index, x.shape[0]).with_self_loops()
         assert mask.by_target is mask.by_target
         groups = (mask.by_target, mask.by_source, BlockDiagonalMask.from_batch(batch, 2).grouped)
-        return *(tensor for group in groups for tensor in vars(group).values()), x[mask.by_target.neighbours].sum(0)
+        return *(tensor for group in groups for tensor in tensors_of(group)), x[mask.by_target.neighbours].sum(0)
 
 
 def groups_input(num_nodes: int, num_edges: int) -> tuple[Tensor, Tensor, Tensor]:
@@ -393,7 +397,7 @@ def test_compile_with_a_mask_as_input() -> None:
     """Groups made inside are kept on the mask as outside, and those that are there are used."""
 
     def function(mask: AdjacencyMask) -> tuple[Tensor, ...]:
-        return tuple(vars(mask.by_target).values())
+        return tuple(tensors_of(mask.by_target))
 
     compiled = torch.compile(function, fullgraph=True, dynamic=True, backend="aot_eager")
     for sizes in ((4, 6), (9, 20)):
