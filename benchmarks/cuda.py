@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Callable
+from typing import TypeVar
 
 import torch
+
+T = TypeVar("T")
 
 
 def seconds(step: Callable[[], object], repeats: int) -> float:
@@ -35,7 +38,7 @@ def copy_bandwidth(num_bytes: int = 4 << 30, rounds: int = 10) -> float:
     return 2 * num_bytes / statistics.median(measured)
 
 
-def captured(step: Callable[[], object]) -> tuple[Callable[[], object], object]:
+def captured(step: Callable[[], T]) -> tuple[Callable[[], object], T]:
     """A step as a CUDA graph: what replays it, and the results that each replay writes anew."""
     stream = torch.cuda.Stream()
     stream.wait_stream(torch.cuda.current_stream())

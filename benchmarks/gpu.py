@@ -6,7 +6,7 @@ import gc
 import importlib.util
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import version
 from typing import Any
@@ -21,7 +21,7 @@ from benchmarks.families import Contender
 from benchmarks.gpu_cases import GpuCase
 from benchmarks.gpu_tests import run_tests, told
 from benchmarks.graphs import GRAPHS
-from benchmarks.measure import Clock, Timing, interleaved
+from benchmarks.measure import Clock, interleaved
 from benchmarks.parity import (
     NORM_TOLERANCE,
     ParityError,
@@ -33,7 +33,7 @@ from benchmarks.parity import (
     results,
     tolerance,
 )
-from benchmarks.runner import Record, figures, judged
+from benchmarks.runner import Record, Timings, figures, recorded
 from benchmarks.worker import Alone, timed
 
 # Until the last case begins, so that all is over in ten minutes; and of them for the tests.
@@ -140,25 +140,10 @@ def measure(case: GpuCase, meter: Meter, bandwidth: float, rounds: int = ROUNDS,
     assert case.rows is not None
     gathered = case.rows[0] * graph.num_edges * case.heads * case.channels * case.dtype.itemsize
     numbers = figures(timings, processes, None, {}) | _more_figures(timings, gathered / bandwidth)
-    return {
-        "case": case.name,
-        "compares": case.family.note,
-        "graph": {"name": case.graph, "nodes": graph.num_nodes, "edges": graph.num_edges, "origin": graph.origin},
-        "heads": case.heads,
-        "channels": case.channels,
+    return recorded(case, graph, (parity, tolerance(case.dtype)), timings, processes, {"forward": gathered}, numbers) | {
         "dtype": str(case.dtype).removeprefix("torch."),
-        "parity": {"error": parity, "tolerance": tolerance(case.dtype)},
-        "timings": [
-            {"setting": setting, "mode": mode, "contender": contender, **asdict(timing)}
-            for (setting, mode), of_mode in timings.items()
-            for contender, timing in of_mode.items()
-        ],
-        "memory": {name: {"extra_bytes": process.extra, "kept_bytes": process.kept} for name, process in processes.items()},
         "ceiling": None,
-        "bytes_gathered": {"forward": gathered},
         "skipped": {},
-        "figures": numbers,
-        "bars": [judged(bar, numbers.get(bar.figure)) for bar in case.bars],
     }
 
 
@@ -213,7 +198,7 @@ def _memory(side: Contender, out_grad: torch.Tensor, meter: Meter) -> Alone:
     return Alone(meter.extra_memory(step), None, {})
 
 
-def _more_figures(timings: Mapping[tuple[str, str], Mapping[str, Timing]], least: float) -> dict[str, float]:
+def _more_figures(timings: Timings, least: float) -> dict[str, float]:
     """Of ours alone: milliseconds, backward over forward, and the shortest time a forward pass can take over what it takes."""
     forward, step = (timings["installed", mode]["ours"].median for mode in ("forward", "step"))
     numbers = {"forward ms": forward * 1e3, "step ms": step * 1e3, "backward/forward": step / forward - 1}

@@ -11,6 +11,7 @@ from typing import Any, ParamSpec, TypeVar
 
 from benchmarks.cases import Bar, Case
 from benchmarks.ceiling import Ceiling
+from benchmarks.graphs import Graph
 from benchmarks.measure import Timing
 from benchmarks.parity import TOLERANCE
 from benchmarks.worker import Alone, Comparison, Options, alone, check, compare
@@ -18,6 +19,7 @@ from benchmarks.worker import Alone, Comparison, Options, alone, check, compare
 P = ParamSpec("P")
 R = TypeVar("R")
 Record = dict[str, Any]
+Timings = Mapping[tuple[str, str], Mapping[str, Timing]]  # of contenders, by setting and mode
 
 
 class ProcessDied(Exception):
@@ -63,31 +65,51 @@ def run_case(case: Case, options: Options) -> Record:
         timings |= {("unrivalled", mode): {"ours": timing} for mode, timing in settings["installed"].unrivalled.items()}
     gathered = _gathered(case, graph.num_edges)
     numbers = figures(timings, processes, ceiling, gathered)
+    return recorded(case, graph, (parity, TOLERANCE), timings, processes, gathered, numbers) | {
+        "threads": options.threads,
+        "quick": options.quick,
+        "ceiling": None if ceiling is None else asdict(ceiling),
+        "skipped": {rival: reason for found in settings.values() for rival, reason in found.skipped.items()},
+    }
+
+
+def recorded(
+    case: Case,
+    graph: Graph,
+    parity: tuple[float, float],
+    timings: Timings,
+    processes: Mapping[str, Alone],
+    gathered: Mapping[str, int],
+    numbers: Mapping[str, float],
+) -> Record:
+    """What was measured of a case, as it stands in the results file.
+
+    Args:
+        parity: the error found and the largest allowed.
+        gathered: bytes, by mode.
+        numbers: the figures that bars are about.
+    """
     return {
         "case": case.name,
         "compares": case.family.note,
         "graph": {"name": case.graph, "nodes": graph.num_nodes, "edges": graph.num_edges, "origin": graph.origin},
         "heads": case.heads,
         "channels": case.channels,
-        "threads": options.threads,
-        "quick": options.quick,
-        "parity": {"error": parity, "tolerance": TOLERANCE},
+        "parity": dict(zip(("error", "tolerance"), parity, strict=True)),
         "timings": [
             {"setting": setting, "mode": mode, "contender": contender, **asdict(timing)}
             for (setting, mode), sides in timings.items()
             for contender, timing in sides.items()
         ],
         "memory": {name: {"extra_bytes": process.extra, "kept_bytes": process.kept} for name, process in processes.items()},
-        "ceiling": None if ceiling is None else asdict(ceiling),
         "bytes_gathered": gathered,
-        "skipped": {rival: reason for found in settings.values() for rival, reason in found.skipped.items()},
         "figures": numbers,
         "bars": [judged(bar, numbers.get(bar.figure)) for bar in case.bars],
     }
 
 
 def figures(
-    timings: Mapping[tuple[str, str], Mapping[str, Timing]],
+    timings: Timings,
     processes: Mapping[str, Alone],
     ceiling: Ceiling | None,
     gathered: Mapping[str, int],

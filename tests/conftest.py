@@ -20,6 +20,15 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
         pytest.skip("needs a CUDA GPU")
 
 
+@pytest.fixture
+def through_triton(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A call that the Triton kernels do not serve fails. Where a GPU compiles them, only tests marked cuda run."""
+    pytest.importorskip("triton")
+    if request.node.get_closest_marker("cuda") is None and torch.cuda.is_available():
+        pytest.skip("on this machine the kernels are compiled")
+    monkeypatch.setenv("GRAPHATTN_BACKEND", "triton")
+
+
 @pytest.fixture(scope="session")
 def real_data() -> Path:
     """The folder of real data: `GRAPHATTN_DATA`, or `../shared/data` beside the checkout; skips where neither is."""

@@ -12,8 +12,9 @@ from torch import Tensor
 
 from graphattn.ops.inputs import Inputs, compute_type, empty_gradients, empty_outputs
 from graphattn.ops.triton import launch_blocks
-from graphattn.ops.triton.kernels import backward as backward_kernels
 from graphattn.ops.triton.kernels import forward as forward_kernels
+from graphattn.ops.triton.kernels.backward_columns import backward_columns, merge_columns
+from graphattn.ops.triton.kernels.backward_rows import backward_rows, merge_rows
 from graphattn.ops.triton.tiles import Tile, power_of_two, tile_heads, tiles
 from graphattn.ops.triton.tune import fastest
 
@@ -96,7 +97,7 @@ def _backward_rows(
     grouped = (inputs.row_pointers, inputs.row_neighbours, inputs.row_edges)
 
     def run(tile: Tile) -> None:
-        backward_kernels.backward_rows[_grid(pieces, tile, form)](
+        backward_rows[_grid(pieces, tile, form)](
             pieces, pieces.shape[0], *grouped, query, query.stride(0), key, key.stride(0), value, value.stride(0),
             weight, bias, attr, edge_key, *_dropout(inputs), out, gradient, feature_gradient, kept, statistics,
             of_query, of_query.stride(0), of_edge_key, states,
@@ -107,7 +108,7 @@ def _backward_rows(
         tile = _run("backward_rows", inputs, form, pieces, run)
         if states is not None:
             names = ("HEADS", "KEY_CHANNELS", "VALUE_CHANNELS", "EDGE_CHANNELS", "SCORE", "NORMALISER", "COMPUTE")
-            backward_kernels.merge_rows[_merges(states, tile, form)](
+            merge_rows[_merges(states, tile, form)](
                 pieces, inputs.row_pointers, weight, out, gradient, kept, statistics, of_query, of_query.stride(0),
                 of_edge_key, states, **_chosen(form, *names, "EDGE_KEY", "SCALE"), **_padded(form, tile), num_warps=1,
             )  # fmt: skip
@@ -137,7 +138,7 @@ def _backward_columns(
         if sums is not None:
             programs = min(programs, sums.shape[0])
             sums.zero_()
-        backward_kernels.backward_columns[programs, groups](
+        backward_columns[programs, groups](
             pieces, pieces.shape[0], *grouped, key, key.stride(0), value, value.stride(0), query, query.stride(0),
             weight, bias, attr, edge_key, *_dropout(inputs), gradient, feature_gradient, statistics,
             of_key, of_key.stride(0), *value_out, of_bias if of_bias.numel() else None, of_attr if of_attr.numel() else None,
@@ -149,7 +150,7 @@ def _backward_columns(
         tile = _run("backward_columns", inputs, form, pieces, run)
         if states is not None:
             names = ("HEADS", "KEY_CHANNELS", "VALUE_CHANNELS", "SCORE", "SHARED", "COMPUTE", "SCALE")
-            backward_kernels.merge_columns[_merges(states, tile, form)](
+            merge_columns[_merges(states, tile, form)](
                 pieces, inputs.column_pointers, weight, of_key, of_key.stride(0), *value_out, states,
                 **_chosen(form, *names), **_chosen(_padded(form, tile), "TILE_HEADS", "KEY_PADDED", "VALUE_PADDED"),
                 num_warps=1,

@@ -13,18 +13,9 @@ from torch import nn
 from graphattn.nn import conv
 
 # Said by torch_geometric where a package of its own would be faster.
-pytestmark = pytest.mark.filterwarnings("ignore:The usage of `scatter:UserWarning")
+pytestmark = [pytest.mark.filterwarnings("ignore:The usage of `scatter:UserWarning"), pytest.mark.usefixtures("through_triton")]
 CASES = [case for case in (*option_cases(), *edge_feature_cases()) if case.fused]
 DTYPES = [torch.float32, torch.float64]
-
-
-@pytest.fixture(autouse=True)
-def _kernels(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Through the Triton kernels, with which a call that they do not serve fails."""
-    pytest.importorskip("triton")
-    if request.node.get_closest_marker("cuda") is None and torch.cuda.is_available():
-        pytest.skip("on this machine the kernels are compiled")
-    monkeypatch.setenv("GRAPHATTN_BACKEND", "triton")
 
 
 def places(cases: list[Case], interpreted: list[Case]) -> list[Any]:

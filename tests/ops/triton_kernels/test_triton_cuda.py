@@ -16,18 +16,10 @@ from torch import Tensor
 
 from graphattn.ops import AdjacencyMask, BlockDiagonalMask, Mask, attention, layout
 
+pytestmark = pytest.mark.usefixtures("through_triton")
 ON_GPU = pytest.param("cuda", marks=pytest.mark.cuda)
 DEVICES = [ON_GPU, pytest.param("cpu", id="interpreter")]
 FIRST_CALL = 30.0  # seconds
-
-
-@pytest.fixture(autouse=True)
-def _kernels(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Through the Triton kernels or not at all; the interpreter only where nothing is compiled."""
-    pytest.importorskip("triton")
-    if request.node.get_closest_marker("cuda") is None and torch.cuda.is_available():
-        pytest.skip("on this machine the kernels are compiled")
-    monkeypatch.setenv("GRAPHATTN_BACKEND", "triton")
 
 
 def hub_graph(nodes: int, edges: int, hub: int) -> Tensor:

@@ -10,19 +10,15 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from benchmarks.cuda import captured
 from graphattn.nn import EncoderLayer, FullSelfAttention, MaskedSelfAttention, Surroundings
 from graphattn.ops import AdjacencyMask, BlockDiagonalMask
 
-pytestmark = pytest.mark.cuda
+pytestmark = [pytest.mark.cuda, pytest.mark.usefixtures("through_triton")]
 MOLECULES, ATOMS, WIDTH, EDGE_DIM = 64, 25, 32, 4
 TOLERANCE, ROUNDING = 1e-5, 1e-6
 
 Call = Callable[[nn.Module, Tensor, Surroundings], Any]
-
-
-@pytest.fixture(autouse=True)
-def _kernels(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("GRAPHATTN_BACKEND", "triton")
 
 
 def around(device: str = "cuda") -> Surroundings:
@@ -46,20 +42,6 @@ def training_step(layer: nn.Module, call: Call, x: Tensor, of: Surroundings) -> 
     out = call(layer, x, of)
     gradients = torch.autograd.grad(out.square().sum(), [x, *layer.parameters()], materialize_grads=True, allow_unused=True)
     return [out.detach(), *gradients]
-
-
-def captured(step: Callable[[], list[Tensor]]) -> tuple[torch.cuda.CUDAGraph, list[Tensor]]:
-    """A step as a CUDA graph, and the tensors that every replay writes anew."""
-    stream = torch.cuda.Stream()
-    stream.wait_stream(torch.cuda.current_stream())
-    with torch.cuda.stream(stream):
-        for _ in range(2):
-            step()
-    torch.cuda.current_stream().wait_stream(stream)
-    graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph):
-        outputs = step()
-    return graph, outputs
 
 
 def assert_close(found: list[Tensor], expected: list[Tensor]) -> None:
@@ -107,11 +89,11 @@ def test_a_captured_training_step_is_that_of_a_plain_one(name: str) -> None:
     of.adjacency.prepare()
     of.blocks.prepare()
     x = draw(0).requires_grad_()
-    graph, outputs = captured(partial(training_step, layer, call, x, of))
+    replay, outputs = captured(partial(training_step, layer, call, x, of))
     for seed in (1, 2):
         with torch.no_grad():
             x.copy_(draw(seed))
-        graph.replay()
+        replay()
         replayed = [tensor.clone() for tensor in outputs]
         assert_close(replayed, training_step(layer, call, x, of))
 
@@ -137,10 +119,10 @@ def test_every_replay_drops_other_weights() -> None:
     of = around()
     of.adjacency.prepare()
     x = draw(0).requires_grad_()
-    graph, outputs = captured(partial(training_step, layer, call, x, of))
+    replay, outputs = captured(partial(training_step, layer, call, x, of))
     runs = []
     for _ in range(2):
-        graph.replay()
+        replay()
         runs.append(outputs[0].clone())
     assert not torch.equal(*runs)
 

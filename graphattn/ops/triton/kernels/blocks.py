@@ -61,6 +61,23 @@ def products(
 
 
 @triton.jit
+def scores(
+    rows, row_stride, row, rows_left, columns, column_stride, column, columns_left, head, bias, first_pair, pair,
+    HEADS: tl.constexpr, CHANNELS: tl.constexpr, SCALE: tl.constexpr,
+    ROWS: tl.constexpr, COLUMNS: tl.constexpr, PADDED: tl.constexpr, PART: tl.constexpr,
+):  # fmt: skip
+    """`products` times SCALE, plus the bias of each pair, as far as these are from the first; -inf outside the graph."""
+    score = SCALE * products(
+        rows, row_stride, row, rows_left, columns, column_stride, column, columns_left, head,
+        CHANNELS, ROWS, COLUMNS, PADDED, PART,
+    )  # fmt: skip
+    known = (tl.arange(0, ROWS) < rows_left)[:, None] & (tl.arange(0, COLUMNS) < columns_left)[None, :]
+    if bias is not None:
+        score += tl.load(bias + first_pair * HEADS + head + pair * HEADS, mask=known, other=0.0)
+    return tl.where(known, score, float("-inf"))
+
+
+@triton.jit
 def dropout_factors(seed, pair, head, threshold, FACTOR: tl.constexpr):
     """Zero where a weight of this head is dropped, FACTOR where it is kept: as `graphattn.ops.philox.dropout_mask`."""
     low, high = (pair & 0xFFFFFFFF).to(tl.uint32), (pair >> 32).to(tl.uint32)
@@ -97,15 +114,11 @@ def forward(
     total = tl.zeros([ROWS], tl.float32)
     value_sum = tl.zeros([ROWS, VALUE_PADDED], tl.float32)
     for column in range(0, tl.where(left > 0, nodes, 0), COLUMNS):
-        inside = tl.arange(0, COLUMNS) < nodes - column
         pair = tl.arange(0, ROWS)[:, None] * nodes + (column + tl.arange(0, COLUMNS))[None, :]
-        score = products(
-            queries, query_stride, own, left, keys, key_stride, first + column, nodes - column, head,
-            KEY_CHANNELS, ROWS, COLUMNS, KEY_PADDED, PART,
-        ) * SCALE  # fmt: skip
-        if bias is not None:
-            score += tl.load(bias + first_pair * HEADS + head + pair * HEADS, mask=here[:, None] & inside[None, :], other=0.0)
-        score = tl.where(inside[None, :], score, float("-inf"))
+        score = scores(
+            queries, query_stride, own, left, keys, key_stride, first + column, nodes - column, head, bias, first_pair, pair,
+            HEADS, KEY_CHANNELS, SCALE, ROWS, COLUMNS, KEY_PADDED, PART,
+        )  # fmt: skip
         if NORMALISER == "softmax":
             higher = tl.maximum(largest, tl.max(score, 1))
             rescale = tl.exp(largest - finite(higher))
@@ -142,13 +155,10 @@ def backward(
     known = here[:, None] & here[None, :]
     first_pair = tl.load(pointers + first)
     pair = tl.arange(0, NODES)[:, None] * nodes + tl.arange(0, NODES)[None, :]
-    score = products(
-        queries, query_stride, first, nodes, keys, key_stride, first, nodes, head,
-        KEY_CHANNELS, NODES, NODES, KEY_PADDED, PART,
-    ) * SCALE  # fmt: skip
-    if bias is not None:
-        score += tl.load(bias + first_pair * HEADS + head + pair * HEADS, mask=known, other=0.0)
-    score = tl.where(known, score, float("-inf"))
+    score = scores(
+        queries, query_stride, first, nodes, keys, key_stride, first, nodes, head, bias, first_pair, pair,
+        HEADS, KEY_CHANNELS, SCALE, NODES, NODES, KEY_PADDED, PART,
+    )  # fmt: skip
     if NORMALISER == "softmax":
         place = statistics + first * (2 * HEADS) + head + tl.arange(0, NODES) * (2 * HEADS)
         statistic = tl.load(place, mask=here, other=0.0)[:, None]

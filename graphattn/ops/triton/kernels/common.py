@@ -62,6 +62,49 @@ def load_pieces(pieces, piece, num_pieces, pointers):
 
 
 @triton.jit
+def store_state(
+    states, piece, there, head, begin, values, HEADS: tl.constexpr, CHANNELS: tl.constexpr, LENGTH: tl.constexpr
+):  # fmt: skip
+    """states[piece, head, begin + channel] = values: `piece` and `there` [R], values [R, heads, padded]."""
+    channel = tl.arange(0, values.shape[2])
+    place = (piece[:, None].to(tl.int64) * HEADS + head[None, :]) * LENGTH + begin
+    known = there[:, None] & (head < HEADS)[None, :]
+    known = known[:, :, None] & (channel < CHANNELS)[None, None, :]
+    tl.store(states + place[:, :, None] + channel[None, None, :], values, mask=known)
+
+
+@triton.jit
+def load_state(
+    states, piece, head, begin, HEADS: tl.constexpr, CHANNELS: tl.constexpr, LENGTH: tl.constexpr, PADDED: tl.constexpr
+):  # fmt: skip
+    """states[piece, head, begin + channel] of one piece, as a tile of one row: [1, heads, PADDED]."""
+    channel = tl.arange(0, PADDED)
+    place = (piece.to(tl.int64) * HEADS + head) * LENGTH + begin
+    known = (head < HEADS)[:, None] & (channel < CHANNELS)[None, :]
+    return tl.load(states + place[:, None] + channel[None, :], mask=known, other=0.0)[None, :, :]
+
+
+@triton.jit
+def store_heads(table, row, there, head, values, HEADS: tl.constexpr, STEP: tl.constexpr):
+    """table[row · STEP, head] = values: `row` and `there` [R], values [R, heads] or what becomes that."""
+    place = table + row[:, None].to(tl.int64) * (STEP * HEADS) + head[None, :]
+    tl.store(place, values, mask=there[:, None] & (head < HEADS)[None, :])
+
+
+@triton.jit
+def cut_row(pieces, piece, pointers):
+    """Of a piece that is the first part of a row: that row and whether it is there, [1], its degree, and its number of parts;
+    zero parts for any other piece."""
+    row, first = tl.load(pieces + piece * 4), tl.load(pieces + piece * 4 + 1)
+    start, stop = tl.load(pointers + row), tl.load(pointers + row + 1)
+    is_first = (tl.load(pieces + piece * 4 + 3) != 0) & (first == start)
+    size = tl.maximum(tl.load(pieces + piece * 4 + 2) - first, 1)
+    parts = tl.where(is_first, (stop - start + size - 1) // size, 0)
+    here = row + tl.zeros([1], row.dtype)
+    return here, (here >= 0) & is_first, stop - start, parts
+
+
+@triton.jit
 def slots_of(first, end, turn, EDGES: tl.constexpr):
     """Slots from the turn-th of each piece on, and which of them are still in it, [R, EDGES]."""
     place = turn + tl.arange(0, EDGES)[None, :]
@@ -139,6 +182,41 @@ def load_features(attr, edge, inside, EDGE_CHANNELS: tl.constexpr, PADDED: tl.co
     place = edge[:, :, None].to(tl.int64) * EDGE_CHANNELS + channel[None, None, :]
     known = inside[:, :, None] & (channel < EDGE_CHANNELS)[None, None, :]
     return tl.load(attr + place, mask=known, other=0.0)[:, :, None, :]
+
+
+@triton.jit
+def score_edges(
+    own, theirs, vector, edge_key, features, weight, bias, attr, edge, inside, head,
+    HEADS: tl.constexpr, CHANNELS: tl.constexpr, PADDED: tl.constexpr, EDGE_CHANNELS: tl.constexpr,
+    SCORE: tl.constexpr, EDGE_KEY: tl.constexpr, SCALE: tl.constexpr,
+):  # fmt: skip
+    """Scores [R, E, heads], -inf outside, and what their gradients want, [R, E, heads, PADDED].
+
+    Of the latter, the first is what the vector of an additive score is multiplied by, the second what a slope is multiplied by
+    on the way to a query or a key, but for the scale or the vector, which are the same on all edges of a row.
+
+    Args:
+        own: queries or keys of the rows, [R, 1, heads, PADDED].
+        theirs: of the other ends of the edges, [R, E, heads, PADDED].
+        vector: of an additive score, see `load_map`.
+        edge_key: of a dot product, what the features of an edge are multiplied by, [R, 1 or E, heads, …].
+        features: of the edges, see `load_features`; only with an edge_key.
+    """
+    if SCORE == "dot":
+        active, steep = theirs, theirs
+        score = tl.sum(own * theirs, 3) * SCALE
+        if EDGE_KEY:
+            score += tl.sum(edge_key * features, 3)
+    else:
+        z = own + theirs
+        if EDGE_KEY:
+            z = add_features(z, weight, attr, edge, inside, head, HEADS, CHANNELS, PADDED, EDGE_CHANNELS)
+        active = activate(z, SCALE, SCORE)
+        steep = steepness(z, active, SCALE, SCORE)
+        score = tl.sum(vector * active, 3)
+    if bias is not None:
+        score += load_heads(bias, edge, inside, head, HEADS, 1)
+    return tl.where(inside[:, :, None], score, float("-inf")), active, steep
 
 
 @triton.jit

@@ -2,13 +2,13 @@
 
 `backward_rows` goes by targets: gradients of queries, and what sources need to know of a target. `backward_columns` goes by
 sources: gradients of keys, values and the bias, because only there Σ α g of every target is known to the last digit (how that
-comes about stands at the head of `backward.py`).
+comes about stands at the head of `backward_rows.py`).
 """
 
 import triton
 import triton.language as tl
 
-from graphattn.ops.triton.kernels.blocks import dropout_factors, load_line, load_rows, product, products, store_rows
+from graphattn.ops.triton.kernels.blocks import dropout_factors, load_line, load_rows, product, products, scores, store_rows
 from graphattn.ops.triton.kernels.common import row_statistic, slope_of, weight_of
 
 
@@ -41,15 +41,11 @@ def backward_rows(
         statistic = row_statistic(nodes, NORMALISER, tl.float32)
     query_sum = tl.zeros([ROWS, KEY_PADDED], tl.float32)
     for column in range(0, tl.where(left > 0, nodes, 0), COLUMNS):
-        inside = tl.arange(0, COLUMNS) < nodes - column
         pair = tl.arange(0, ROWS)[:, None] * nodes + (column + tl.arange(0, COLUMNS))[None, :]
-        score = products(
-            queries, query_stride, own, left, keys, key_stride, first + column, nodes - column, head,
-            KEY_CHANNELS, ROWS, COLUMNS, KEY_PADDED, PART,
-        ) * SCALE  # fmt: skip
-        if bias is not None:
-            score += tl.load(bias + first_pair * HEADS + head + pair * HEADS, mask=here[:, None] & inside[None, :], other=0.0)
-        score = tl.where(inside[None, :], score, float("-inf"))
+        score = scores(
+            queries, query_stride, own, left, keys, key_stride, first + column, nodes - column, head, bias, first_pair, pair,
+            HEADS, KEY_CHANNELS, SCALE, ROWS, COLUMNS, KEY_PADDED, PART,
+        )  # fmt: skip
         alpha = weight_of(score, statistic, NORMALISER)
         of_weight = products(
             gradient, HEADS * VALUE_CHANNELS, own, left, values, value_stride, first + column, nodes - column, head,
@@ -98,13 +94,10 @@ def backward_columns(
         target = first + column
         first_pair = tl.load(pointers + first) + nodes.to(tl.int64) * column + row
         pair = tl.arange(0, COLUMNS)[None, :] * nodes + tl.arange(0, ROWS)[:, None]
-        score = products(
-            keys, key_stride, own, left, queries, query_stride, target, nodes - column, head,
-            KEY_CHANNELS, ROWS, COLUMNS, KEY_PADDED, PART,
-        ) * SCALE  # fmt: skip
-        if bias is not None:
-            score += tl.load(bias + first_pair * HEADS + head + pair * HEADS, mask=known, other=0.0)
-        score = tl.where(known, score, float("-inf"))
+        score = scores(
+            keys, key_stride, own, left, queries, query_stride, target, nodes - column, head, bias, first_pair, pair,
+            HEADS, KEY_CHANNELS, SCALE, ROWS, COLUMNS, KEY_PADDED, PART,
+        )  # fmt: skip
         if NORMALISER == "softmax":
             place = statistics + target * (2 * HEADS) + head + tl.arange(0, COLUMNS) * (2 * HEADS)
             statistic = tl.load(place, mask=inside, other=0.0)[None, :]
