@@ -21,6 +21,7 @@ from benchmarks.families import (
     LAYER_DOT,
     LAYER_GAT,
     LAYER_GATV2,
+    LINEAR,
     OP_DOT,
     OP_GAT,
     OP_GATV2,
@@ -134,6 +135,14 @@ def _molecule_cases() -> Iterator[Case]:
             yield Case("molecules", name, FULL, graph, heads, channels, ("step",), baseline="padded", bars=bars)
 
 
+def _linear_cases() -> Iterator[Case]:
+    for form, family in LINEAR.items():
+        for graph, least in {"molecules": 1, "skewed": 4}.items():
+            for heads, channels in SHAPES:
+                name, bars = f"linear-{form}-{graph}-{heads}x{channels}", (Bar("step padded/ours", least),)
+                yield Case("linear", name, family, graph, heads, channels, baseline="padded", bars=bars)
+
+
 def _other_cases() -> Iterator[Case]:
     for name, family in {"cora-gat": CORA, "cora-gat-sparse": CORA_SPARSE, "cora-own": CORA_OWN}.items():
         epoch = () if name == "cora-own" else (Bar("epoch pyg/ours", 2),)
@@ -159,7 +168,7 @@ def _dropin_cases() -> Iterator[Case]:
 
 
 AnyCase = TypeVar("AnyCase", bound=Case)
-_MAKERS = (_op_cases, _layer_cases, _molecule_cases, _other_cases, _dropin_cases)
+_MAKERS = (_op_cases, _layer_cases, _molecule_cases, _linear_cases, _other_cases, _dropin_cases)
 CASES: dict[str, Case] = {case.name: case for cases in _MAKERS for case in cases()}
 
 

@@ -15,6 +15,7 @@ from benchmarks.families.dropin import (
 from benchmarks.families.encoder import ENCODER
 from benchmarks.families.full import FULL
 from benchmarks.families.layer import LAYER_DOT, LAYER_GAT, LAYER_GATV2, OWN_GAT, OWN_GATV2
+from benchmarks.families.linear import LINEAR
 from benchmarks.families.op import OP_DOT, OP_DOT_PACKED, OP_GAT, OP_GATV2
 
 __all__ = [
@@ -34,6 +35,7 @@ __all__ = [
     "LAYER_DOT",
     "LAYER_GAT",
     "LAYER_GATV2",
+    "LINEAR",
     "OP_DOT",
     "OP_DOT_PACKED",
     "OP_GAT",

@@ -8,15 +8,20 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-# A sum over all nodes of a large graph in one matrix product would be cut by the number of threads.
+from graphattn.ops.cpu.linear_sums import linear_sums, serves
+from graphattn.ops.settings import requested_backend
+
+# A sum over all nodes of a large graph in one matrix product would be cut by the number of threads. Smaller graphs are products
+# so small that a call takes longer than the product.
 PIECE = 256
 
 
 def kernel_sums(query: Tensor, key: Tensor, value: Tensor, ptr: Tensor) -> tuple[Tensor, Tensor]:
     """Σ_j (q_i · k_j) v_j and Σ_j q_i · k_j over the nodes j of the graph of each node i, itself included.
 
-    Graphs are worked on one after the other, and only the sums of one of them, a [heads, channels, value channels] table, are
-    held at a time: nothing is padded, and the same bits come out for any number of threads.
+    Only the sums of the graphs that are worked on are held, a [heads, channels, value channels] table at the most: nothing is
+    padded, and the same bits come out for any number of threads. On the CPU a kernel takes the graphs of up to `PIECE` nodes,
+    all in one call; others are worked on one after the other.
 
     Args:
         query, key: [nodes, heads, channels], after the feature map, sorted by graph.
@@ -39,12 +44,17 @@ def graph_of_nodes(ptr: Tensor, num_nodes: int) -> Tensor:
 def _weighted_sums(query: Tensor, key: Tensor, value: Tensor, ptr: Tensor) -> Tensor:
     """Σ_j (q_i · k_j) v_j: an operator, because the sizes of graphs are data, which a tracer cannot loop over."""
     out = value.new_empty(query.shape[0], *value.shape[1:])
-    sizes = [size for size in ptr.diff().tolist() if size]
-    rows = (part.transpose(0, 1).split(sizes, 1) for part in (query, value, out))
-    columns = key.permute(1, 2, 0).split(sizes, 2)
+    sizes, order = ptr.diff().sort(descending=True, stable=True)
+    graphs = torch.stack([ptr[order], sizes], 1)
+    by_kernel = query.device.type == "cpu" and requested_backend() in ("auto", "cpu") and serves(key, value)
+    one_by_one = int((sizes > (PIECE if by_kernel else 0)).sum())
     with torch.autocast(query.device.type, enabled=False):
-        for of_query, of_value, of_out, of_key in zip(*rows, columns, strict=True):
-            torch.bmm(of_query, _state(of_key, of_value), out=of_out)
+        for start, size in graphs[:one_by_one].tolist():
+            rows = (table[start : start + size].transpose(0, 1) for table in (query, key, value, out))
+            of_query, of_key, of_value, of_out = rows
+            torch.bmm(of_query, _state(of_key.transpose(1, 2), of_value), out=of_out)
+    if by_kernel:
+        linear_sums(query, key, value, graphs[one_by_one:], out)
     return out
 
 

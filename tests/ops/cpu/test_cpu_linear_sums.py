@@ -1,0 +1,102 @@
+"""The sums of linear attention: the kernel for small graphs against whole matrices of weights."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from cpu_cases import backend, threads
+from torch import Tensor
+
+from graphattn.ops.cpu import linear_sums as kernel
+from graphattn.ops.linear_attention import sums
+
+# Around the four queries that are taken at a time, and the graphs that are too large for the kernel; with graphs of no node.
+SIZES = torch.tensor([3, 0, 1, 4, 5, sums.PIECE, 9, 0, sums.PIECE + 1, 2])
+PTR = torch.cat([SIZES.new_zeros(1), SIZES.cumsum(0)])
+NODES = int(SIZES.sum())
+
+
+def draw(heads: int, channels: int, width: int, dtype: torch.dtype) -> list[Tensor]:
+    """Query, key and value."""
+    generator = torch.Generator().manual_seed(0)
+    shapes = [(NODES, heads, channels), (NODES, heads, channels), (NODES, heads, width)]
+    return [torch.randn(shape, generator=generator, dtype=dtype) for shape in shapes]
+
+
+def expected(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+    graph = torch.arange(len(SIZES)).repeat_interleave(SIZES)
+    query, key, value = query.double(), key.double(), value.double()
+    weights = torch.einsum("ihc,jhc->hij", query, key) * (graph[:, None] == graph)
+    return torch.einsum("hij,jhd->ihd", weights, value)
+
+
+def assert_close(found: Tensor, reference: Tensor, tolerance: float) -> None:
+    assert found.shape == reference.shape
+    assert float((found - reference).abs().max()) <= tolerance * float(reference.abs().max())
+
+
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-5), (torch.float64, 1e-12)], ids=["float32", "float64"])
+@pytest.mark.parametrize(
+    "shape", [(1, 1, 1), (2, 3, 5), (4, 8, 8), (3, 6, 17), (1, 33, 16), (2, 16, 33), (1, 70, 130)], ids=str
+)
+def test_small_graphs_in_one_call(
+    shape: tuple[int, int, int], dtype: torch.dtype, tolerance: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tables, calls, run = draw(*shape, dtype), [], kernel.linear_sums
+
+    def counted(query: Tensor, key: Tensor, value: Tensor, graphs: Tensor, out: Tensor) -> None:
+        calls.append(graphs.tolist())
+        run(query, key, value, graphs, out)
+
+    monkeypatch.setattr(sums, "linear_sums", counted)
+    weighted, total = sums.kernel_sums(*tables, PTR)
+    assert_close(weighted, expected(*tables), tolerance)
+    assert_close(total, expected(*tables[:2], torch.ones(NODES, shape[0], 1)), tolerance)
+    # The one large graph comes before all others, and is not the kernel's.
+    sizes = SIZES.sort(descending=True, stable=True).values[1:].tolist()
+    assert [[nodes for _, nodes in graphs] for graphs in calls] == [sizes]
+
+
+@pytest.mark.parametrize("name", [0, 1, 2])
+def test_strides(name: int) -> None:
+    tables = draw(2, 5, 6, torch.float64)
+    given = tables[name]
+    views = [
+        given.transpose(0, 1).contiguous().transpose(0, 1),
+        given[:1].expand_as(given),
+        torch.cat([given, given], 1)[:, ::2],
+    ]
+    for view in (*views, torch.stack([given, given], 1)[:, 1]):
+        tables[name] = view
+        assert_close(sums.kernel_sums(*tables, PTR)[0], expected(*tables), 1e-12)
+
+
+def test_what_the_kernel_does_not_take(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Half precision, too many channels, none at all, or the plain version that is asked for: matrix products all the same."""
+    plain, wide, none = (
+        draw(1, 2, 3, torch.float32),
+        draw(1, kernel.MOST_CHANNELS + 1, 2, torch.float64),
+        draw(2, 0, 3, torch.float64),
+    )
+    assert kernel.serves(*plain[1:])
+    half = [table.bfloat16() for table in plain]
+    for tables in (half, wide, none):
+        assert not kernel.serves(*tables[1:])
+    assert_close(sums.kernel_sums(*wide, PTR)[0], expected(*wide), 1e-12)
+    assert torch.equal(sums.kernel_sums(*none, PTR)[0], torch.zeros(NODES, 2, 3))
+    monkeypatch.setattr(sums, "linear_sums", None)
+    with backend("reference"):
+        assert_close(sums.kernel_sums(*plain, PTR)[0], expected(*plain), 1e-5)
+    assert_close(sums.kernel_sums(*half, PTR)[0], expected(*half), 0.05)
+
+
+def test_same_bits_for_any_number_of_threads_and_any_company() -> None:
+    tables = draw(3, 7, 9, torch.float32)
+    runs = []
+    for number in (1, 2, 4):
+        with threads(number):
+            runs.append(sums.kernel_sums(*tables, PTR)[0])
+    assert all(torch.equal(runs[0], other) for other in runs[1:])
+    for start, end in zip(PTR.tolist(), PTR.tolist()[1:], strict=False):
+        alone = sums.kernel_sums(*(table[start:end] for table in tables), torch.tensor([0, end - start]))[0]
+        assert torch.equal(alone, runs[0][start:end])
