@@ -7,7 +7,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from graphattn.errors import InputError
-from graphattn.nn.projection import is_plain, project_together
+from graphattn.nn.inputs import blocks_of, check_vectors
+from graphattn.nn.projection import is_plain, project_together, reset_maps
 from graphattn.ops import (
     NORMALISERS,
     Additive,
@@ -60,11 +61,7 @@ class _SelfAttention(nn.Module):
 
     def reset_parameters(self) -> None:
         """Draws all weights anew: Glorot-uniform maps, zero biases."""
-        for module in self.children():
-            if isinstance(module, nn.Linear):
-                nn.init.xavier_uniform_(module.weight)
-                if module.bias is not None:
-                    nn.init.zeros_(module.bias)
+        reset_maps(self)
         if self.att is not None:
             nn.init.xavier_uniform_(self.att)
 
@@ -77,11 +74,7 @@ class _SelfAttention(nn.Module):
         edge_attr: Tensor | None,
         return_attention: bool,
     ) -> Tensor | tuple[Tensor, Tensor]:
-        if x.dim() != 2 or x.shape[1] != self.in_channels or not x.is_floating_point():
-            raise InputError(f"x must be floats of shape [nodes, {self.in_channels}], got {x.dtype} {list(x.shape)}")
-        if mask.num_targets != x.shape[0]:
-            given = "edge_index" if isinstance(mask, AdjacencyMask) else "batch"
-            raise InputError(f"{given} must be of the {x.shape[0]} nodes of x, got a mask of {mask.num_targets}")
+        check_vectors(x, self.in_channels)
         features = None
         if edge_attr is not None and edge_weight is not None:
             weight = edge_weight.unflatten(0, (self.heads, -1))
@@ -233,6 +226,8 @@ class MaskedSelfAttention(_SelfAttention):
             raise InputError(f"edge_attr must be {expected}, got {given}")
         if edge_attr is not None:
             self._check_edge_attr(edge_attr, mask)
+        if mask.num_targets != x.shape[0]:
+            raise InputError(f"edge_index must be of the {x.shape[0]} nodes of x, got a mask of {mask.num_targets}")
         if self.add_self_loops:
             mask = mask.with_self_loops()
         if edge_attr is not None and edge_attr.shape[0] != mask.num_edges:
@@ -313,10 +308,4 @@ class FullSelfAttention(_SelfAttention):
             pair_bias: added to the scores, flat: [Σ nodes², heads], see `BlockDiagonalMask`.
             return_attention: also return the weights before dropout, flat like `pair_bias`.
         """
-        if batch is None:
-            mask = BlockDiagonalMask.single(x.shape[0], x.device)
-        elif isinstance(batch, BlockDiagonalMask):
-            mask = batch
-        else:
-            mask = BlockDiagonalMask.from_batch(batch)
-        return self._attend(x, mask, pair_bias, None, None, return_attention)
+        return self._attend(x, blocks_of(x, batch), pair_bias, None, None, return_attention)

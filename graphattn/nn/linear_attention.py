@@ -6,7 +6,8 @@ import torch
 from torch import Tensor, nn
 
 from graphattn.errors import InputError
-from graphattn.nn.projection import project_plain
+from graphattn.nn.inputs import blocks_of, check_vectors
+from graphattn.nn.projection import project_plain, reset_maps
 from graphattn.ops import BlockDiagonalMask
 from graphattn.ops.linear_attention import linear_attention
 from graphattn.ops.linear_attention.attention import check_form
@@ -75,11 +76,7 @@ class LinearSelfAttention(nn.Module):
 
     def reset_parameters(self) -> None:
         """Draws all weights anew: Glorot-uniform maps, zero biases. The random features stay."""
-        for module in self.children():
-            if isinstance(module, nn.Linear):
-                nn.init.xavier_uniform_(module.weight)
-                if module.bias is not None:
-                    nn.init.zeros_(module.bias)
+        reset_maps(self)
 
     def forward(self, x: Tensor, batch: Tensor | BlockDiagonalMask | None = None, *, return_attention: bool = False) -> Tensor:
         """Attends inside each graph.
@@ -94,14 +91,8 @@ class LinearSelfAttention(nn.Module):
                 "return_attention must be False for linear attention, which never forms the weights, got True; "
                 "FullSelfAttention returns them"
             )
-        if x.dim() != 2 or x.shape[1] != self.in_channels or not x.is_floating_point():
-            raise InputError(f"x must be floats of shape [nodes, {self.in_channels}], got {x.dtype} {list(x.shape)}")
-        if batch is None:
-            mask = BlockDiagonalMask.single(x.shape[0], x.device)
-        else:
-            mask = batch if isinstance(batch, BlockDiagonalMask) else BlockDiagonalMask.from_batch(batch)
-        if mask.num_nodes != x.shape[0]:
-            raise InputError(f"batch must be of the {x.shape[0]} nodes of x, got a mask of {mask.num_nodes}")
+        check_vectors(x, self.in_channels)
+        mask = blocks_of(x, batch)
         maps = (self.lin_query, self.lin_key, self.lin_value)
         packed = project_plain(x, maps)
         if packed is None:

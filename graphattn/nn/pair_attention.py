@@ -6,6 +6,8 @@ import torch
 from torch import Tensor, nn
 
 from graphattn.errors import InputError
+from graphattn.nn.inputs import blocks_of, check_vectors
+from graphattn.nn.projection import reset_maps
 from graphattn.ops import NORMALISERS, BlockDiagonalMask
 from graphattn.ops.linear import map_heads
 from graphattn.ops.mask.pairs import refuse_too_many_pairs
@@ -80,11 +82,7 @@ class PairSelfAttention(nn.Module):
 
     def reset_parameters(self) -> None:
         """Draws all weights anew: Glorot-uniform maps, zero biases, a degree scaler that does nothing yet."""
-        for module in self.children():
-            if isinstance(module, nn.Linear):
-                nn.init.xavier_uniform_(module.weight)
-                if module.bias is not None:
-                    nn.init.zeros_(module.bias)
+        reset_maps(self)
         nn.init.xavier_uniform_(self.att)
         for weight in self.pair_value.detach():
             nn.init.xavier_uniform_(weight)
@@ -113,10 +111,8 @@ class PairSelfAttention(nn.Module):
         Returns:
             the new node vectors and the new state on pairs; with `return_attention=True` the weights after them.
         """
-        if batch is None:
-            mask = BlockDiagonalMask.single(x.shape[0], x.device)
-        else:
-            mask = batch if isinstance(batch, BlockDiagonalMask) else BlockDiagonalMask.from_batch(batch)
+        check_vectors(x, self.channels)
+        mask = blocks_of(x, batch)
         self._check(x, pair, mask, degree)
         pairs = mask.pairs()
         # To a tracer both numbers are data.
@@ -151,10 +147,6 @@ class PairSelfAttention(nn.Module):
         return weights * dropout_mask(weights.shape[0], self.heads, self.dropout, seed) / (1 - self.dropout)
 
     def _check(self, x: Tensor, pair: Tensor, mask: BlockDiagonalMask, degree: Tensor | None) -> None:
-        if x.dim() != 2 or x.shape[1] != self.channels or not x.is_floating_point():
-            raise InputError(f"x must be floats of shape [nodes, {self.channels}], got {x.dtype} {list(x.shape)}")
-        if mask.num_nodes != x.shape[0]:
-            raise InputError(f"batch must be of the {x.shape[0]} nodes of x, got a mask of {mask.num_nodes}")
         if pair.dim() != 2 or pair.shape[1] != self.pair_channels or not pair.is_floating_point():
             raise InputError(f"pair must be floats of shape [pairs, {self.pair_channels}], got {pair.dtype} {list(pair.shape)}")
         if self.degree_weight is None and degree is not None:

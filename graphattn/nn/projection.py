@@ -1,4 +1,4 @@
-"""One matrix product for several linear maps of the same vectors."""
+"""The linear maps of a layer: drawn anew, and several maps of the same vectors in one matrix product."""
 
 from __future__ import annotations
 
@@ -11,6 +11,15 @@ from torch_geometric.nn.dense.linear import Linear
 
 # What torch.nn.modules.module.register_module_… set for all modules.
 _KINDS = ("forward", "forward_pre", "backward", "backward_pre")
+
+
+def reset_maps(module: nn.Module) -> None:
+    """Draws the weights of a module's linear maps Glorot-uniform; their biases become zero."""
+    for linear in module.children():
+        if isinstance(linear, nn.Linear):
+            nn.init.xavier_uniform_(linear.weight)
+            if linear.bias is not None:
+                nn.init.zeros_(linear.bias)
 
 
 def is_plain(linear: nn.Module) -> bool:

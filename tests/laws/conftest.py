@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from law_cases import threads
+from helpers import threads
 
 
 @pytest.fixture(autouse=True, scope="session")

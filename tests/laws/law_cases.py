@@ -65,17 +65,6 @@ def same_bits(left: list[Tensor], right: list[Tensor]) -> bool:
 
 
 @contextmanager
-def threads(number: int) -> Iterator[None]:
-    """Runs with so many threads of torch."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(number)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
-
-
-@contextmanager
 def pieces_of(size: int) -> Iterator[None]:
     """Pieces of work of so many edges in masks first used meanwhile: small graphs have hubs, whose rows are cut, too."""
     before = sort.SMALLEST_PIECE

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from helpers import threads
 from law_cases import (
     COVERING_CASES,
     COVERING_LAYER_CASES,
@@ -18,7 +19,6 @@ from law_cases import (
     layer_gradients,
     pieces_of,
     same_bits,
-    threads,
     types,
 )
 from torch import Tensor

@@ -5,11 +5,12 @@ from __future__ import annotations
 import copy
 import math
 import pickle
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 import torch
+from helpers import batches, threads
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
@@ -24,24 +25,6 @@ from graphattn.ops.linear_attention import LINEAR_FORMS, linear_attention, ortho
 NAMES = tuple(LINEAR_FORMS)
 WIDTH, HEADS, CHANNELS = 5, 2, 3
 law = settings(deadline=None, derandomize=True, max_examples=25, database=None)
-
-
-@pytest.fixture
-def _threads() -> Iterator[None]:
-    before = torch.get_num_threads()
-    yield
-    torch.set_num_threads(before)
-
-
-@st.composite
-def batches(draw: st.DrawFn) -> Tensor:
-    """One to five graphs, some empty or of one node, in any order of their nodes."""
-    sizes = draw(st.lists(st.integers(0, 7), min_size=1, max_size=5))
-    batch = torch.repeat_interleave(torch.arange(len(sizes)), torch.tensor(sizes))
-    if draw(st.booleans()):
-        generator = torch.Generator().manual_seed(draw(st.integers(0, 99)))
-        batch = batch[torch.randperm(batch.shape[0], generator=generator)]
-    return batch
 
 
 def normal(*shape: int, seed: int = 0, dtype: torch.dtype = torch.float64) -> Tensor:
@@ -109,7 +92,7 @@ def gradients(out: Tensor, inputs: list[Tensor]) -> list[Tensor]:
 
 @pytest.mark.parametrize("form", NAMES)
 @law
-@given(batch=batches(), seed=st.integers(0, 99))
+@given(batch=batches(5, 7), seed=st.integers(0, 99))
 def test_equals_the_formula_graph_by_graph(form: str, batch: Tensor, seed: int) -> None:
     inputs, projection = rows(batch.shape[0], seed), projection_of(form)
     inputs = tuple(part.requires_grad_() for part in inputs)
@@ -253,7 +236,7 @@ def test_equals_torch_geometrics_performer_but_for_the_features() -> None:
 
 @pytest.mark.parametrize("form", NAMES)
 @law
-@given(batch=batches(), seed=st.integers(0, 99), dtype=st.sampled_from([torch.float64, torch.float32]))
+@given(batch=batches(5, 7), seed=st.integers(0, 99), dtype=st.sampled_from([torch.float64, torch.float32]))
 def test_alone_or_batched_the_same(form: str, batch: Tensor, seed: int, dtype: torch.dtype) -> None:
     layer, x = make(form).to(dtype), normal(batch.shape[0], WIDTH, seed=seed).to(dtype)
     # Graphs of very different scales: what leaks shows.
@@ -266,7 +249,7 @@ def test_alone_or_batched_the_same(form: str, batch: Tensor, seed: int, dtype: t
 
 @pytest.mark.parametrize("form", NAMES)
 @law
-@given(batch=batches(), seed=st.integers(0, 99))
+@given(batch=batches(5, 7), seed=st.integers(0, 99))
 def test_order_does_not_matter(form: str, batch: Tensor, seed: int) -> None:
     layer, x = make(form), normal(batch.shape[0], WIDTH, seed=seed)
     order = torch.randperm(batch.shape[0], generator=torch.Generator().manual_seed(seed))
@@ -277,29 +260,27 @@ def test_order_does_not_matter(form: str, batch: Tensor, seed: int) -> None:
 SIZES = torch.repeat_interleave(torch.tensor([3000, 5, 700, 1, 40]))
 
 
-@pytest.mark.usefixtures("_threads")
 @pytest.mark.parametrize("heads", [1, 4])
 def test_sums_have_the_same_bits_for_any_number_of_threads(heads: int) -> None:
     query, key, value = (normal(SIZES.shape[0], heads, 32 // heads, seed=s).float().requires_grad_() for s in range(3))
     ptr, runs = BlockDiagonalMask.from_batch(SIZES).ptr, []
-    for threads in (1, 2, 4):
-        torch.set_num_threads(threads)
-        out = torch.cat(sums.kernel_sums(query, key, value, ptr), dim=-1)
-        runs.append([out, *gradients(out, [query, key, value])])
+    for number in (1, 2, 4):
+        with threads(number):
+            out = torch.cat(sums.kernel_sums(query, key, value, ptr), dim=-1)
+            runs.append([out, *gradients(out, [query, key, value])])
     for other in runs[1:]:
         assert all(torch.equal(a, b) for a, b in zip(runs[0], other, strict=True))
 
 
-@pytest.mark.usefixtures("_threads")
 @pytest.mark.parametrize("form", NAMES)
 def test_twice_is_the_same(form: str) -> None:
     """At one number of threads: torch's own sigmoid, for one, has other bits at the ends of the threads' shares."""
-    torch.set_num_threads(2)
     layer, x = make(form).float(), normal(SIZES.shape[0], WIDTH).float().requires_grad_()
     runs = []
-    for _ in range(2):
-        out = layer(x, SIZES)
-        runs.append([out, *gradients(out, [x, *layer.parameters()])])
+    with threads(2):
+        for _ in range(2):
+            out = layer(x, SIZES)
+            runs.append([out, *gradients(out, [x, *layer.parameters()])])
     assert all(torch.equal(a, b) for a, b in zip(*runs, strict=True))
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import torch
 from conv_pairs import EDGE_DIM, LAYERS, NODES, OUT, WIDTH, arguments, assert_same, pair
+from helpers import threads
 from torch import Tensor, nn
 from torch.nn.utils import parametrizations, prune
 
@@ -87,10 +88,9 @@ def test_the_gradient_of_an_attention_vector_has_the_same_bits_for_any_number_of
     """On more nodes than one piece of work; the weights of the maps are torch's products, which may differ."""
     generator = torch.Generator().manual_seed(0)
     x, edge_index = torch.randn(1000, WIDTH, generator=generator), torch.randint(1000, (2, 5000), generator=generator)
-    layer, found, before = conv.GATConv(WIDTH, 8, heads=4), [], torch.get_num_threads()
-    for threads in (1, 2, 4):
-        torch.set_num_threads(threads)
-        found.append(torch.autograd.grad(layer(x, edge_index).square().sum(), getattr(layer, name))[0])
-    torch.set_num_threads(before)
+    layer, found = conv.GATConv(WIDTH, 8, heads=4), []
+    for number in (1, 2, 4):
+        with threads(number):
+            found.append(torch.autograd.grad(layer(x, edge_index).square().sum(), getattr(layer, name))[0])
     assert torch.equal(found[0], found[1])
     assert torch.equal(found[0], found[2])

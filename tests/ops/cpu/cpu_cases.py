@@ -33,17 +33,6 @@ def backend(name: str) -> Iterator[None]:
             os.environ["GRAPHATTN_BACKEND"] = before
 
 
-@contextmanager
-def threads(number: int) -> Iterator[None]:
-    """Runs with so many threads of torch."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(number)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
-
-
 def graph(targets: int = TARGETS, sources: int = SOURCES, edges: int = EDGES) -> AdjacencyMask:
     """A third of the edges go to target 0, a sixth come from source 0; edges are unsorted, and some stand twice.
 

@@ -6,7 +6,8 @@ import math
 
 import pytest
 import torch
-from cpu_cases import Tensors, assert_close, assert_parity, attend, backend, draw, expected_step, step, threads
+from cpu_cases import Tensors, assert_close, assert_parity, attend, backend, draw, expected_step, step
+from helpers import threads
 
 from graphattn.ops import BlockDiagonalMask
 

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 import torch
-from cpu_cases import Tensors, assert_close, assert_parity, attend, backend, draw, expected_step, step, threads
+from cpu_cases import Tensors, assert_close, assert_parity, attend, backend, draw, expected_step, step
+from helpers import threads
 from torch import Tensor
 
 from graphattn.ops import AdjacencyMask, BlockDiagonalMask

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 import torch
-from cpu_cases import backend, threads
+from cpu_cases import backend
+from helpers import threads
 from torch import Tensor
 
 from graphattn.ops.cpu import linear_sums as kernel
