@@ -160,7 +160,7 @@ class PairSelfAttention(nn.Module):
             raise InputError(f"pair must have a row for each of the {mask.num_pairs:,} pairs of nodes, got {pair.shape[0]:,}")
         # What a training step keeps: some ten tensors on pairs as wide as the nodes', the old and the new state, and the pairs.
         a_pair = (10 * self.channels + 2 * self.pair_channels) * max(x.element_size(), 4) + 16
-        refuse_too_many_pairs("PairSelfAttention on a state", mask.num_pairs, mask.num_pairs * a_pair)
+        refuse_too_many_pairs("PairSelfAttention on a state", mask.num_pairs, mask.num_pairs * a_pair, x.device)
 
     def extra_repr(self) -> str:
         return (

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from graphattn.errors import InputError
 from graphattn.ops.mask import BlockDiagonalMask
+from graphattn.ops.memory import total_memory
 from graphattn.ops.reference import attention_reference
 from graphattn.ops.score import Dot, Score
 
@@ -89,10 +88,7 @@ def _refuse_too_large(query: Tensor, value: Tensor, mask: BlockDiagonalMask) -> 
     heads, channels = query.shape[1], query.shape[2] + value.shape[2]
     # Gathered queries, keys and values, their products, the scores and weights, and the pairs themselves.
     needed = mask.num_pairs * (heads * (2 * channels + 4) * query.element_size() + 40)
-    if query.is_cuda:
-        memory = torch.cuda.get_device_properties(query.device).total_memory
-    else:
-        memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    memory = total_memory(query.device)
     if needed > memory // 2:
         raise InputError(
             f"full attention over {mask.num_pairs:,} pairs of nodes would take about {needed:,} bytes, more than half of the "

@@ -1,8 +1,9 @@
-"""Room for large results in huge pages, where the system gives them on request."""
+"""Room for large results: how much there is, and in huge pages, where the system gives them on request."""
 
 from __future__ import annotations
 
 import ctypes
+import os
 import sys
 from functools import cache
 
@@ -25,6 +26,13 @@ def empty(shape: tuple[int, ...] | torch.Size, dtype: torch.dtype, device: torch
             first = -(-tensor.data_ptr() // _HUGE) * _HUGE
             advise(first, (tensor.data_ptr() + size - first) // _HUGE * _HUGE, _ADVICE)
     return tensor
+
+
+def total_memory(device: torch.device) -> int:
+    """Bytes of memory of a GPU, or of this machine."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_properties(device).total_memory
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
 @cache

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import itertools
 import math
+import os
 import pickle
 from collections.abc import Callable
 from typing import Any
@@ -20,7 +21,6 @@ from torch.export import Dim
 from graphattn.errors import InputError
 from graphattn.nn.pair_attention import PairSelfAttention, signed_sqrt
 from graphattn.ops import BlockDiagonalMask
-from graphattn.ops.mask import pairs as pairs_module
 
 WIDTH, HEADS, PAIR_WIDTH = 6, 2, 3
 law = settings(deadline=None, derandomize=True, max_examples=20, database=None)
@@ -326,7 +326,7 @@ def test_repr() -> None:
 
 
 def test_a_state_that_would_not_fit_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pairs_module.os, "sysconf", lambda name: 4096 if name == "SC_PAGE_SIZE" else 100)
+    monkeypatch.setattr(os, "sysconf", lambda name: 4096 if name == "SC_PAGE_SIZE" else 100)
     layer = PairSelfAttention(6, 2, 3)
     small, large = torch.zeros(20).long(), torch.zeros(40).long()
     layer(*(part.float() for part in inputs_of(small)), small)

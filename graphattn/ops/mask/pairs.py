@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
-
 import torch
 from torch import Tensor
 
 from graphattn.errors import InputError
 from graphattn.ops.mask import BlockDiagonalMask
+from graphattn.ops.memory import total_memory
 
 
 def pair_numbers(blocks: BlockDiagonalMask, source: Tensor, target: Tensor) -> Tensor:
@@ -44,18 +43,19 @@ def count_pairs(blocks: BlockDiagonalMask) -> int:
     return blocks.pairs().num_edges if torch.compiler.is_compiling() else blocks.num_pairs
 
 
-def refuse_too_many_pairs(what: str, pairs: int, needed: int) -> None:
-    """Raises where something computed for all pairs would take more than half of the machine's memory.
+def refuse_too_many_pairs(what: str, pairs: int, needed: int, device: torch.device | None = None) -> None:
+    """Raises where something computed for all pairs would take more than half of the memory there is.
 
     Args:
         what: what is computed, as the subject of the message.
         pairs: the number of pairs.
         needed: the bytes it takes, the result and what is held on the way.
+        device: where; default: the CPU.
 
     Raises:
         InputError: with the memory it would take.
     """
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    memory = total_memory(torch.device("cpu") if device is None else device)
     if needed > memory // 2:
         raise InputError(
             f"{what} of {pairs:,} pairs of nodes would take about {needed:,} bytes, more than half of the {memory:,} here; "

@@ -54,3 +54,13 @@ def test_more_than_half_of_the_memory_is_refused(monkeypatch: pytest.MonkeyPatch
     message = "^walks of 1,234 pairs of nodes would take about 1,001 bytes, more than half of the 2,000 here; use encodings of"
     with pytest.raises(InputError, match=message):
         refuse_too_many_pairs("walks", 1234, 1001)
+
+
+def test_of_a_gpu_its_own_memory_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Properties:
+        total_memory = 3000
+
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda device: Properties)
+    refuse_too_many_pairs("walks", 10, 1500, torch.device("cuda"))
+    with pytest.raises(InputError, match="more than half of the 3,000 here"):
+        refuse_too_many_pairs("walks", 10, 1501, torch.device("cuda"))
