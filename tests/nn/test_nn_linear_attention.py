@@ -349,6 +349,20 @@ def test_autocast_and_half_precision(form: str) -> None:
     assert all(part.isfinite().all() for part in gradient)
 
 
+@pytest.mark.cuda
+@pytest.mark.parametrize("form", NAMES)
+def test_on_a_gpu(form: str) -> None:
+    layer, x, found = make(form), normal(SIZES.shape[0], WIDTH), []
+    for device in ("cpu", "cuda"):
+        there = copy.deepcopy(layer).to(device)
+        leaf = x.to(device).requires_grad_()
+        out = there(leaf, SIZES.to(device))
+        direction = normal(*out.shape, seed=9).to(device)
+        found.append([out, *torch.autograd.grad(out, [leaf, *there.parameters()], direction)])
+    for actual, expected in zip(found[1], found[0], strict=True):
+        assert_close(actual.cpu(), expected)
+
+
 @pytest.mark.parametrize("form", NAMES)
 def test_compiles_and_exports(form: str) -> None:
     torch.compiler.reset()

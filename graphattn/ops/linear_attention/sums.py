@@ -21,7 +21,7 @@ def kernel_sums(query: Tensor, key: Tensor, value: Tensor, ptr: Tensor) -> tuple
 
     Only the sums of the graphs that are worked on are held, a [heads, channels, value channels] table at the most: nothing is
     padded, and the same bits come out for any number of threads. On the CPU a kernel takes the graphs of up to `PIECE` nodes,
-    all in one call; others are worked on one after the other.
+    all in one call, and others are worked on one after the other; on a GPU all graphs of one size are one matrix product.
 
     Args:
         query, key: [nodes, heads, channels], after the feature map, sorted by graph.
@@ -44,18 +44,35 @@ def graph_of_nodes(ptr: Tensor, num_nodes: int) -> Tensor:
 def _weighted_sums(query: Tensor, key: Tensor, value: Tensor, ptr: Tensor) -> Tensor:
     """Σ_j (q_i · k_j) v_j: an operator, because the sizes of graphs are data, which a tracer cannot loop over."""
     out = value.new_empty(query.shape[0], *value.shape[1:])
-    sizes, order = ptr.diff().sort(descending=True, stable=True)
-    graphs = torch.stack([ptr[order], sizes], 1)
-    by_kernel = query.device.type == "cpu" and requested_backend() in ("auto", "cpu") and serves(key, value)
-    one_by_one = int((sizes > (PIECE if by_kernel else 0)).sum())
+    starts, sizes = ptr[:-1], ptr.diff()
     with torch.autocast(query.device.type, enabled=False):
-        for start, size in graphs[:one_by_one].tolist():
-            rows = (table[start : start + size].transpose(0, 1) for table in (query, key, value, out))
-            of_query, of_key, of_value, of_out = rows
-            torch.bmm(of_query, _state(of_key.transpose(1, 2), of_value), out=of_out)
+        if query.device.type == "cpu":
+            _on_cpu(query, key, value, starts, sizes, out)
+        else:
+            _by_size(query, key, value, starts, sizes, out)
+    return out
+
+
+def _on_cpu(query: Tensor, key: Tensor, value: Tensor, starts: Tensor, sizes: Tensor, out: Tensor) -> None:
+    """Small graphs in one call of a kernel; large ones one after the other."""
+    sizes, order = sizes.sort(descending=True, stable=True)
+    graphs = torch.stack([starts[order], sizes], 1)
+    by_kernel = requested_backend() in ("auto", "cpu") and serves(key, value)
+    one_by_one = int((sizes > (PIECE if by_kernel else 0)).sum())
+    for start, size in graphs[:one_by_one].tolist():
+        rows = (table[start : start + size].transpose(0, 1) for table in (query, key, value, out))
+        of_query, of_key, of_value, of_out = rows
+        torch.bmm(of_query, _state(of_key.transpose(1, 2), of_value), out=of_out)
     if by_kernel:
         linear_sums(query, key, value, graphs[one_by_one:], out)
-    return out
+
+
+def _by_size(query: Tensor, key: Tensor, value: Tensor, starts: Tensor, sizes: Tensor, out: Tensor) -> None:
+    """All graphs of one size at a time: few launches on a GPU, and nothing is padded."""
+    for size in sizes[sizes > 0].unique().tolist():
+        nodes = starts[sizes == size].unsqueeze(1) + torch.arange(size, device=starts.device)
+        of_query, of_key, of_value = (table[nodes].transpose(1, 2) for table in (query, key, value))
+        out[nodes] = (of_query @ (of_key.transpose(2, 3) @ of_value)).transpose(1, 2)
 
 
 def _state(key: Tensor, value: Tensor) -> Tensor:

@@ -1,10 +1,9 @@
-"""The sums of linear attention: the kernel for small graphs against whole matrices of weights."""
+"""The sums of linear attention, by the kernel for small graphs and by matrix products, against whole matrices of weights."""
 
 from __future__ import annotations
 
 import pytest
 import torch
-from cpu_cases import backend
 from helpers import threads
 from torch import Tensor
 
@@ -12,7 +11,7 @@ from graphattn.ops.cpu import linear_sums as kernel
 from graphattn.ops.linear_attention import sums
 
 # Around the four queries that are taken at a time, and the graphs that are too large for the kernel; with graphs of no node.
-SIZES = torch.tensor([3, 0, 1, 4, 5, sums.PIECE, 9, 0, sums.PIECE + 1, 2])
+SIZES = torch.tensor([3, 0, 1, 4, 5, 3, sums.PIECE, 9, 0, sums.PIECE + 1, 2])
 PTR = torch.cat([SIZES.new_zeros(1), SIZES.cumsum(0)])
 NODES = int(SIZES.sum())
 
@@ -86,9 +85,9 @@ def test_what_the_kernel_does_not_take(monkeypatch: pytest.MonkeyPatch) -> None:
     assert_close(sums.kernel_sums(*wide, PTR)[0], expected(*wide), 1e-12)
     assert torch.equal(sums.kernel_sums(*none, PTR)[0], torch.zeros(NODES, 2, 3))
     monkeypatch.setattr(sums, "linear_sums", None)
-    with backend("reference"):
-        assert_close(sums.kernel_sums(*plain, PTR)[0], expected(*plain), 1e-5)
     assert_close(sums.kernel_sums(*half, PTR)[0], expected(*half), 0.05)
+    monkeypatch.setenv("GRAPHATTN_BACKEND", "reference")
+    assert_close(sums.kernel_sums(*plain, PTR)[0], expected(*plain), 1e-5)
 
 
 def test_same_bits_for_any_number_of_threads_and_any_company() -> None:
@@ -101,3 +100,11 @@ def test_same_bits_for_any_number_of_threads_and_any_company() -> None:
     for start, end in zip(PTR.tolist(), PTR.tolist()[1:], strict=False):
         alone = sums.kernel_sums(*(table[start:end] for table in tables), torch.tensor([0, end - start]))[0]
         assert torch.equal(alone, runs[0][start:end])
+
+
+@pytest.mark.parametrize("shape", [(1, 1, 1), (3, 6, 17)], ids=str)
+def test_by_size_as_on_a_gpu(shape: tuple[int, int, int]) -> None:
+    tables = draw(*shape, torch.float64)
+    out = torch.full_like(tables[2], torch.nan)
+    sums._by_size(*tables, PTR[:-1], SIZES, out)
+    assert_close(out, expected(*tables), 1e-12)
