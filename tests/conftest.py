@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -18,6 +20,14 @@ ROOT = Path(__file__).resolve().parent.parent
 def pytest_runtest_setup(item: pytest.Item) -> None:
     if item.get_closest_marker("cuda") and not torch.cuda.is_available():
         pytest.skip("needs a CUDA GPU")
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _look_for_garbage_among_new_objects_only() -> Iterator[None]:
+    """Compilers leave millions of objects in a process: to look through them all takes seconds, again and again."""
+    yield
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture
