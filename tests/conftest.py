@@ -24,7 +24,10 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
 @pytest.fixture(autouse=True, scope="module")
 def _look_for_garbage_among_new_objects_only() -> Iterator[None]:
-    """Compilers leave millions of objects in a process: to look through them all takes seconds, again and again."""
+    """Compilers leave millions of objects in a process: to look through them all takes seconds, again and again.
+
+    What is alive when a module of tests ends is never looked at again, and so never freed if it is part of a cycle.
+    """
     yield
     gc.collect()
     gc.freeze()

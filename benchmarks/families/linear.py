@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
+from functools import cache, partial
 
 import torch
 from torch import Tensor
@@ -15,6 +15,9 @@ from graphattn.ops.linear_attention import linear_attention, orthogonal_projecti
 
 # Of query, key, value [graphs, nodes, heads, channels] and present [graphs, nodes, 1, 1] → [graphs, nodes, heads, channels].
 Dense = Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]
+
+
+_projection = cache(lambda channels, dtype: orthogonal_projection(channels).to(dtype))
 
 
 def _sums(query: Tensor, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
@@ -39,7 +42,7 @@ def _polynormer(query: Tensor, key: Tensor, value: Tensor, present: Tensor) -> T
 
 def _performer(query: Tensor, key: Tensor, value: Tensor, present: Tensor) -> Tensor:
     channels = query.shape[-1]
-    projection = orthogonal_projection(channels).to(query.dtype)
+    projection = _projection(channels, query.dtype)
     query, key = query * channels**-0.25, key * channels**-0.25
     of_key = (key @ projection.t() - key.square().sum(-1, keepdim=True) / 2).masked_fill(~present, float("-inf"))
     peak = of_key.detach().amax(1, keepdim=True)
@@ -55,7 +58,7 @@ def _make_inputs(graph: Graph, heads: int, channels: int) -> Inputs:
 def _ours(form: str, graph: Graph, heads: int, inputs: Inputs) -> Contender:
     mask = graph.blocks()
     channels, dtype = inputs["packed"].shape[-1], inputs["packed"].dtype
-    projection = orthogonal_projection(channels).to(dtype) if form == "performer" else None
+    projection = _projection(channels, dtype) if form == "performer" else None
 
     def forward() -> Tensor:
         query, key, value = inputs["packed"].unbind(1)

@@ -20,7 +20,7 @@ def warmup(
     channels: Annotated[int | None, typer.Option(min=1, help="Channels of each head.", rich_help_panel=_FORM)] = None,
     score: Annotated[str, typer.Option(help="dot, additive or static.", rich_help_panel=_FORM)] = "dot",
     normaliser: Annotated[str, typer.Option(help="softmax, sigmoid or relu.", rich_help_panel=_FORM)] = "softmax",
-    attention: Annotated[str, typer.Option(help="masked or full.", rich_help_panel=_FORM)] = "masked",
+    attention: Annotated[str, typer.Option(help="masked, full or linear.", rich_help_panel=_FORM)] = "masked",
     edge_dim: Annotated[
         int | None, typer.Option(min=1, help="Channels of the edge features, if there are any.", rich_help_panel=_FORM)
     ] = None,

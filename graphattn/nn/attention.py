@@ -74,7 +74,6 @@ class _SelfAttention(nn.Module):
         edge_attr: Tensor | None,
         return_attention: bool,
     ) -> Tensor | tuple[Tensor, Tensor]:
-        check_vectors(x, self.in_channels)
         features = None
         if edge_attr is not None and edge_weight is not None:
             weight = edge_weight.unflatten(0, (self.heads, -1))
@@ -219,6 +218,7 @@ class MaskedSelfAttention(_SelfAttention):
             return_attention: also return the weights before dropout, [edges, heads], in the caller's order with added
                 self-loops after them.
         """
+        check_vectors(x, self.in_channels)
         mask = edge_index if isinstance(edge_index, AdjacencyMask) else AdjacencyMask.from_edge_index(edge_index, x.shape[0])
         if (self.edge_dim is None) != (edge_attr is None):
             expected = "None, as edge_dim is None" if self.edge_dim is None else f"[edges, {self.edge_dim}]"
@@ -308,4 +308,5 @@ class FullSelfAttention(_SelfAttention):
             pair_bias: added to the scores, flat: [Σ nodes², heads], see `BlockDiagonalMask`.
             return_attention: also return the weights before dropout, flat like `pair_bias`.
         """
+        check_vectors(x, self.in_channels)
         return self._attend(x, blocks_of(x, batch), pair_bias, None, None, return_attention)

@@ -37,7 +37,7 @@ class AddRelativeWalk(StructuralTransform):
         pairs = int(pair_ptr[-1])
         largest = int(graphs.sizes.max()) if len(graphs.sizes) else 0
         # The result, and A, P, two of its powers and their places for the largest graph.
-        refuse_too_many_pairs("relative random walks", pairs, 4 * self.steps * pairs + 5 * 8 * largest**2)
+        refuse_too_many_pairs("relative random walks", pairs, 4 * self.steps * pairs + 5 * 8 * largest**2, pair_ptr.device)
         out = torch.zeros(pairs, self.steps, device=pair_ptr.device)
         for some, nodes, matrix in graphs.by_size():
             size = nodes.shape[1]

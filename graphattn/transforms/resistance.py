@@ -38,7 +38,7 @@ class AddResistance(StructuralTransform):
         pairs = int(pair_ptr[-1])
         largest = int(graphs.sizes.max()) if len(graphs.sizes) else 0
         # The result, and for the largest graph its weights, Laplacian, factor, inverse and what is formed of them.
-        refuse_too_many_pairs("resistance distances", pairs, 2 * 4 * pairs + 7 * 8 * largest**2)
+        refuse_too_many_pairs("resistance distances", pairs, 2 * 4 * pairs + 7 * 8 * largest**2, pair_ptr.device)
         component = _components(graphs)
         out = torch.zeros(pairs, 2, device=pair_ptr.device)
         for some, nodes, matrix in graphs.by_size():

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch_geometric.nn import GATv2Conv, TransformerConv
 
+from graphattn.errors import InputError
 from graphattn.nn import AdjacencyMask, BlockDiagonalMask, FullSelfAttention, MaskedSelfAttention
 
 E = math.e
@@ -179,3 +180,12 @@ def test_copies(score: str) -> None:
 def test_repr() -> None:
     text = repr(MaskedSelfAttention(6, 4, heads=2, score="additive", normaliser="relu", dropout=0.1))
     assert "6, 4, heads=2, score='additive', normaliser='relu', dropout=0.1" in text
+
+
+@pytest.mark.parametrize("shape", [(), (5,), (6, 5), (5, 6, 1)], ids=str)
+@pytest.mark.parametrize("layer", [MaskedSelfAttention, FullSelfAttention])
+def test_a_wrong_x_is_named_before_a_mask_that_does_not_fit_it(layer: type[nn.Module], shape: tuple[int, ...]) -> None:
+    edges = torch.tensor([[0, 1], [1, 4]])
+    graphs = AdjacencyMask.from_edge_index(edges, 5) if layer is MaskedSelfAttention else BlockDiagonalMask.single(5)
+    with pytest.raises(InputError, match=r"x must be floats of shape \[nodes, 6\], got torch.float32 \["):
+        layer(6, 4)(torch.ones(shape), graphs)

@@ -7,6 +7,7 @@ import torch
 from helpers import threads
 from torch import Tensor
 
+from graphattn.errors import InputError
 from graphattn.ops.cpu import linear_sums as kernel
 from graphattn.ops.linear_attention import sums
 
@@ -108,3 +109,38 @@ def test_by_size_as_on_a_gpu(shape: tuple[int, int, int]) -> None:
     out = torch.full_like(tables[2], torch.nan)
     sums._by_size(*tables, PTR[:-1], SIZES, out)
     assert_close(out, expected(*tables), 1e-12)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({0: torch.ones(4, 2, 3)}, r"must have shape \[nodes, heads, channels\], one for query and key, got \[4, 2, 3\], \[6,"),
+        ({1: torch.ones(5, 2, 3)}, "one for query and key, got"),
+        ({2: torch.ones(6, 1, 3)}, "one for query and key, got"),
+        ({2: torch.ones(6, 2)}, "one for query and key, got"),
+        ({0: torch.ones(6, 2, 3).double()}, "must be of one type, .* got torch.float32 on cpu, torch.float64 on cpu, ptr"),
+        (
+            {3: torch.tensor([0, 6]).int()},
+            "ptr in int64, and all on one device, got .*, ptr torch.int32 on cpu",
+        ),
+        ({3: torch.tensor([0, 2])}, "ptr must rise from 0 to 6, the number of nodes"),
+        ({3: torch.tensor([0, 2, 250])}, "ptr must rise from 0 to 6"),
+        ({3: torch.tensor([0, 4, 2, 6])}, "ptr must rise from 0 to 6"),
+        ({3: torch.tensor([1, 6])}, "ptr must rise from 0 to 6"),
+        ({3: torch.tensor(6)}, "ptr must rise from 0 to 6"),
+    ],
+)
+def test_bad_input(change: dict[int, Tensor], message: str) -> None:
+    tables = [torch.ones(6, 2, 3), torch.ones(6, 2, 3), torch.ones(6, 2, 4), torch.tensor([0, 2, 6])]
+    sums.kernel_sums(*tables)
+    for number, tensor in change.items():
+        tables[number] = tensor
+    with pytest.raises(InputError, match=message):
+        sums.kernel_sums(*tables)
+
+
+def test_where_no_graph_is_small_no_kernel_is_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sums, "linear_sums", None)
+    nodes = sums.PIECE + 1
+    tables = [torch.ones(nodes, 1, 2)] * 3
+    assert sums.kernel_sums(*tables, torch.tensor([0, nodes]))[1].unique().tolist() == [2 * nodes]

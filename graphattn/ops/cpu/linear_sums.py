@@ -39,10 +39,12 @@ def linear_sums(query: Tensor, key: Tensor, value: Tensor, graphs: Tensor, out: 
     threads.run(_kernel(tile, STORAGE[value.dtype]), words, graphs.shape[0] * value.shape[1])
 
 
-@cache
-def _kernel(tile: int, storage: str) -> int:
-    constants = (("VALUE_TILE", tile), ("STORAGE", storage))
-    return specialise.address(specialise.Kernel(("linear_sums",), "linear_sums", constants))
+def kernel(tile: int, storage: str) -> specialise.Kernel:
+    """The kernel for tiles of so many value channels."""
+    return specialise.Kernel(("linear_sums",), "linear_sums", (("VALUE_TILE", tile), ("STORAGE", storage)))
+
+
+_kernel = cache(lambda tile, storage: specialise.address(kernel(tile, storage)))
 
 
 def _with_whole_rows(table: Tensor) -> Tensor:

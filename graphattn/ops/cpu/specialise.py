@@ -89,19 +89,16 @@ def _address(kernel: Kernel) -> int:
 
 
 def _compile(function: Callable[[int], None]) -> Any:
-    from numba import cfunc, types
-
-    def compile_(cached: bool) -> Any:
-        return cfunc(types.void(types.int64), cache=cached, error_model="numpy")(function)
+    from graphattn.ops.cpu.compiler import compile_kernel
 
     # A damaged file in the cache must not stop the work, nor make every process to come compile anew.
     with contextlib.suppress(Exception):
-        return compile_(cached=True)
+        return compile_kernel(function, cached=True)
     store.forget(function.__module__.removeprefix(_PREFIX))
     with contextlib.suppress(Exception):
-        return compile_(cached=True)
+        return compile_kernel(function, cached=True)
     # Nothing can be kept: the disk is full, for example. An error of the kernel itself comes again, and is raised.
-    return compile_(cached=False)
+    return compile_kernel(function, cached=False)
 
 
 @cache
@@ -111,8 +108,8 @@ def _module(templates: tuple[str, ...], constants: Constants) -> ModuleType:
 
     header = "".join(f"{name} = {value!r}\n" for name, value in constants)
     text = header + "\n".join(_template(name) for name in templates)
-    intrinsics = (Path(__file__).parent / "simd.py").read_text(encoding="utf-8")
-    digest = hashlib.sha256("\0".join((text, intrinsics, numba.__version__, *target())).encode()).hexdigest()
+    shared = [(Path(__file__).parent / name).read_text(encoding="utf-8") for name in ("simd.py", "compiler.py")]
+    digest = hashlib.sha256("\0".join((text, *shared, numba.__version__, *target())).encode()).hexdigest()
     name = f"{templates[-1]}_{digest[:20]}"
     path = store.keep_source(name, text)
     code = compile(text, f"<{name}>" if path is None else str(path), "exec")

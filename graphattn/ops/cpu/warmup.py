@@ -13,6 +13,7 @@ from graphattn.errors import InputError
 from graphattn.ops.attention import attention
 from graphattn.ops.cpu import sort, specialise, store
 from graphattn.ops.fused import TYPES, why_not_fused
+from graphattn.ops.linear_attention import linear_attention
 from graphattn.ops.mask import AdjacencyMask, BlockDiagonalMask, Mask
 from graphattn.ops.normaliser import NORMALISERS
 from graphattn.ops.reference import EdgeFeatures
@@ -50,6 +51,7 @@ COMMON = (
     *(_MOLECULES._replace(score=score) for score in SCORES),
     *(Form(*shape, score, dropout=True) for shape in _LAYERS for score in SCORES),
     *(Form(*shape, attention="full", dropout=True) for shape in _LAYERS),
+    *(Form(*shape, attention="linear") for shape in _LAYERS),
 )
 
 
@@ -78,15 +80,15 @@ def warmup(
     A kernel is compiled when it is first used, in some seconds, and kept in the user's cache folder for later processes
     (`graphattn.backends()` tells where). This does it ahead: one form takes some seconds, the common ones a few minutes. The
     common forms are the scores dot, additive and static with 8 × 8, 8 × 16, 4 × 32, 4 × 16 and 1 × 64 heads × channels
-    under softmax in float32, those with attention dropout for the first two, and those of our estimators' layers. Kernels
-    older than the newest 256 MB are deleted.
+    under softmax in float32, those with attention dropout for the first two, linear attention, and those of our estimators'
+    layers. Kernels older than the newest 256 MB are deleted.
 
     Args:
         heads: number of heads; None for the common forms.
         channels: channels of each head; None for the common forms.
         score: "dot", "additive" or "static".
         normaliser: "softmax", "sigmoid" or "relu".
-        attention: "masked" or "full".
+        attention: "masked", "full" or "linear"; linear attention has no score, normaliser or dropout.
         edge_dim: channels of the edge features, if there are any.
         dropout: whether to compile the form with attention dropout, too.
         dtype: "float32", "float64" or "bfloat16"; under autocast the autocast dtype.
@@ -99,7 +101,7 @@ def warmup(
     if heads is not None and channels is not None:
         form = Form(heads, channels, score, normaliser, attention, edge_dim, False, dtype)
         forms = [form, form._replace(dropout=True)] if dropout else [form]
-        _check(form)
+        _check(form, dropout)
     elif heads is None and channels is None:
         options = (score, normaliser, attention, edge_dim, dropout, dtype)
         if options != ("dot", "softmax", "masked", None, False, "float32"):
@@ -119,7 +121,7 @@ def warmup(
     return warmed
 
 
-def _check(form: Form) -> None:
+def _check(form: Form, dropout: bool) -> None:
     counts = {"heads": form.heads, "channels": form.channels} | ({} if form.edge_dim is None else {"edge_dim": form.edge_dim})
     for name, count in counts.items():
         if count < 1:
@@ -127,14 +129,16 @@ def _check(form: Form) -> None:
     words: dict[str, tuple[str, Iterable[str]]] = {
         "score": (form.score, SCORES),
         "normaliser": (form.normaliser, NORMALISERS),
-        "attention": (form.attention, ("masked", "full")),
+        "attention": (form.attention, ("masked", "full", "linear")),
         "dtype": (form.dtype, _TYPES),
     }
     for name, (word, known) in words.items():
         if word not in known:
             raise InputError(f"{name} must be one of {', '.join(known)}, got {word!r}")
-    if form.edge_dim is not None and form.attention == "full":
-        raise InputError("edge_dim must be None with attention='full': only masked attention reads edge features")
+    if form.edge_dim is not None and form.attention != "masked":
+        raise InputError(f"edge_dim must be None with attention={form.attention!r}: only masked attention reads edge features")
+    if form.attention == "linear" and (form.score, form.normaliser, dropout) != ("dot", "softmax", False):
+        raise InputError("score, normaliser and dropout must be left out with attention='linear', which has none of them")
 
 
 def _use(form: Form) -> None:
@@ -147,6 +151,9 @@ def _use(form: Form) -> None:
             return torch.ones(shape, dtype=_TYPES[form.dtype], requires_grad=True)
 
         query, key, value = (ones(1, heads, channels) for _ in range(3))
+        if form.attention == "linear":
+            linear_attention(query, key, value, BlockDiagonalMask.single(1), "polynormer").sum().backward()
+            return
         mask: Mask = BlockDiagonalMask.single(1)
         if form.attention == "masked":
             mask = AdjacencyMask.from_edge_index(torch.zeros(2, _LOOPS, dtype=torch.int64), 1)

@@ -12,6 +12,7 @@ from graphattn.errors import InputError
 from graphattn.ops.linear_attention.performer import orthogonal_projection, performer
 from graphattn.ops.linear_attention.polynormer import polynormer
 from graphattn.ops.linear_attention.sgformer import sgformer
+from graphattn.ops.linear_attention.sums import check_shapes
 from graphattn.ops.mask import BlockDiagonalMask
 
 
@@ -61,9 +62,7 @@ def linear_attention(
         InputError: on shapes that do not fit, an unknown form, or a projection missing or not wanted.
     """
     spec = check_form(form)
-    if query.dim() != 3 or key.shape != query.shape or value.dim() != 3 or value.shape[:2] != query.shape[:2]:
-        given = ", ".join(str(list(rows.shape)) for rows in (query, key, value))
-        raise InputError(f"query, key and value must have shape [nodes, heads, channels], one for query and key, got {given}")
+    check_shapes(query, key, value)
     if mask.num_nodes != query.shape[0]:
         raise InputError(f"mask must be of the {query.shape[0]} nodes of query, got a mask of {mask.num_nodes}")
     if (projection is None) != (spec.draw_projection is None):

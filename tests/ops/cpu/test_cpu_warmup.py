@@ -10,10 +10,11 @@ import torch
 from graphattn import InputError, warmup
 from graphattn.chem import BOND_WIDTH
 from graphattn.estimators import MoleculeClassifier, MoleculeRegressor, NodeClassifier
-from graphattn.nn import FullSelfAttention, MaskedSelfAttention
-from graphattn.ops.cpu import launch
+from graphattn.nn import FullSelfAttention, LinearSelfAttention, MaskedSelfAttention
+from graphattn.ops.cpu import launch, linear_sums, threads
 from graphattn.ops.cpu.specialise import Kernel
 from graphattn.ops.cpu.warmup import COMMON, SCORES, Form
+from graphattn.ops.linear_attention import LINEAR_FORMS
 
 
 @pytest.fixture
@@ -23,6 +24,8 @@ def called(monkeypatch: pytest.MonkeyPatch) -> set[Kernel]:
     monkeypatch.delenv("GRAPHATTN_BACKEND", raising=False)
     monkeypatch.setattr(launch, "_kernel", lambda form, *of_form: kernels.add(form.kernel(*of_form)))
     monkeypatch.setattr(launch, "_dense_kernel", lambda form, function: kernels.add(form.dense_kernel(function)))
+    monkeypatch.setattr(linear_sums, "_kernel", lambda *of_kernel: kernels.add(linear_sums.kernel(*of_kernel)))
+    monkeypatch.setattr(threads, "run", lambda *_: None)
     monkeypatch.setattr(launch, "run", lambda *_: None)
     return kernels
 
@@ -82,6 +85,18 @@ def test_types(dtype: str, called: set[Kernel]) -> None:
     assert {dict(kernel.constants)["STORAGE"] for kernel in called} == {dtype}
 
 
+def test_linear_attention_is_warm(called: set[Kernel]) -> None:
+    warmup()
+    warm = called.copy()
+    called.clear()
+    for heads, channels in ((8, 8), (8, 16), (4, 32), (1, 64)):
+        x = torch.ones(5, heads * channels, requires_grad=True)
+        for form in LINEAR_FORMS:
+            LinearSelfAttention(heads * channels, heads * channels, heads, form=form)(x).sum().backward()
+    assert called
+    assert called <= warm
+
+
 def test_progress_and_what_is_returned(called: set[Kernel]) -> None:
     seen: list[tuple[int, int, str]] = []
     warmed = warmup(progress=lambda *step: seen.append(step))
@@ -113,8 +128,10 @@ def test_the_callers_modes_and_generators_do_not_matter(called: set[Kernel]) -> 
         ({"heads": 8, "channels": 8, "score": "cosine"}, "score must be one of dot, additive, static, got 'cosine'"),
         ({"heads": 8, "channels": 8, "normaliser": "max"}, "normaliser must be one of .*, got 'max'"),
         ({"heads": 8, "channels": 8, "normaliser": "sparsemax"}, "nothing to compile for 8 × 8 dot sparsemax .* in order"),
-        ({"heads": 8, "channels": 8, "attention": "all"}, "attention must be one of masked, full, got 'all'"),
+        ({"heads": 8, "channels": 8, "attention": "all"}, "attention must be one of masked, full, linear, got 'all'"),
         ({"heads": 8, "channels": 8, "attention": "full", "edge_dim": 3}, "edge_dim must be None with attention='full'"),
+        ({"heads": 8, "channels": 8, "attention": "linear", "edge_dim": 3}, "edge_dim must be None with attention='linear'"),
+        ({"heads": 8, "channels": 8, "attention": "linear", "dropout": True}, "score, normaliser and dropout must be left out"),
         ({"heads": 8, "channels": 8, "dtype": "float16"}, "dtype must be one of float32, float64, bfloat16, got 'float16'"),
     ],
 )

@@ -8,6 +8,7 @@ added up afterwards in their order.
 
 import numpy as np
 
+from graphattn.ops.cpu.compiler import inline
 from graphattn.ops.cpu.kernels.common import (
     BLOCK,
     DRAWN,
@@ -33,7 +34,6 @@ from graphattn.ops.cpu.kernels.common import (
     draw_dropout,
     edge_at,
     edge_products,
-    inline,
     node_at,
     pad,
     source_of_row,

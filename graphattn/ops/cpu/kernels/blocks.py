@@ -7,8 +7,8 @@ gradients of keys and values are added up in place.
 """
 
 import numpy as np
-from numba import njit
 
+from graphattn.ops.cpu.compiler import inline
 from graphattn.ops.cpu.kernels.constants import HEADS, KEY_CHANNELS, STORAGE, VALUE_CHANNELS
 from graphattn.ops.cpu.simd import (
     add,
@@ -33,8 +33,6 @@ from graphattn.ops.cpu.simd import (
     transpose,
     where_positive,
 )
-
-inline = njit(forceinline=True, error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True)
 
 SIZE = 8 if STORAGE == "float64" else 4
 LANES = 64 // SIZE

@@ -1,7 +1,6 @@
 """What forward and backward share: where things lie in memory, and the walk over the edges of a row."""
 
-from numba import njit
-
+from graphattn.ops.cpu.compiler import inline
 from graphattn.ops.cpu.kernels.constants import (
     BLOCKS,
     COLUMNS,
@@ -32,9 +31,6 @@ from graphattn.ops.cpu.simd import (
     store_index,
     tile,
 )
-
-# Called by kernels alone, so without the wrappers that would let Python and C call them: a tenth less to compile.
-inline = njit(forceinline=True, error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True)
 
 SIZE = 8 if COMPUTE == "float64" else 4
 STORED = {"float32": 4, "float64": 8, "bfloat16": 2}[STORAGE]

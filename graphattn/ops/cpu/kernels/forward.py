@@ -7,6 +7,7 @@ are merged afterwards, always in the same order.
 
 import numpy as np
 
+from graphattn.ops.cpu.compiler import inline
 from graphattn.ops.cpu.kernels.common import (
     BLOCK,
     DRAWN,
@@ -32,7 +33,6 @@ from graphattn.ops.cpu.kernels.common import (
     draw_dropout,
     edge_at,
     edge_products,
-    inline,
     node_at,
     pad,
     source_of_row,

@@ -3,15 +3,12 @@
 A piece is a row of five 64-bit integers in `table`. See `graphattn.ops.cpu.sort` for what is called, and how pieces are cut.
 """
 
-from numba import njit
-
+from graphattn.ops.cpu.compiler import inline
 from graphattn.ops.cpu.kernels.constants import INDEX_BITS
 from graphattn.ops.cpu.simd import load_arguments, load_index, store_index
 
 INDEX = INDEX_BITS // 8
 PIECE = 5 * 8
-
-inline = njit(forceinline=True, error_model="numpy")
 
 
 @inline

@@ -4,12 +4,9 @@ The table Σ_j k_j v_jᵀ of a graph and head is made and read for one tile of v
 first-level cache; four rows of it, or four queries, at once. See `graphattn.ops.cpu.linear_sums` for what is called.
 """
 
-from numba import njit
-
+from graphattn.ops.cpu.compiler import inline
 from graphattn.ops.cpu.kernels.constants import STORAGE, VALUE_TILE
 from graphattn.ops.cpu.simd import fma, load, load_arguments, load_index, scratch, splat, spread, store, take_next
-
-inline = njit(forceinline=True, error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True)
 
 SIZE = 8 if STORAGE == "float64" else 4
 ROW = VALUE_TILE * SIZE
@@ -20,7 +17,7 @@ TABLE = 512 * ROW  # as many as `MOST_CHANNELS`
 def four_sums(rows, first, last, row_step, count, step, others, other_step, target, target_step):
     """target[r] = Σ_n rows[r, n] · others[n] for four rows r from `first` on, each a vector, added up in the order of n.
 
-    A row after the last is the last again. Rows are stored backwards, so that it is written over by the one it stands for.
+    A row after the last is the last again.
     """
     second, third, fourth = min(first + 1, last), min(first + 2, last), min(first + 3, last)
     zero = splat(0.0, VALUE_TILE, STORAGE)

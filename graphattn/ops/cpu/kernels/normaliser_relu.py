@@ -1,6 +1,7 @@
 """ReLU: α = max(s, 0) / |M(i)|; with g = ∂L/∂α, ∂L/∂s = g / |M(i)| where s is above zero."""
 
-from graphattn.ops.cpu.kernels.common import FLAT, inline
+from graphattn.ops.cpu.compiler import inline
+from graphattn.ops.cpu.kernels.common import FLAT
 from graphattn.ops.cpu.kernels.constants import COMPUTE
 from graphattn.ops.cpu.simd import maximum, mul, splat, where_positive
 

@@ -1,6 +1,7 @@
 """Sigmoid: α = σ(s - log |M(i)|); with g = ∂L/∂α, ∂L/∂s = α (1 - α) g."""
 
-from graphattn.ops.cpu.kernels.common import FLAT, inline
+from graphattn.ops.cpu.compiler import inline
+from graphattn.ops.cpu.kernels.common import FLAT
 from graphattn.ops.cpu.kernels.constants import COMPUTE
 from graphattn.ops.cpu.simd import add, div, exp, mul, splat, sub
 

@@ -1,6 +1,6 @@
 """Softmax: α = exp(s - largest of the row) / their sum; with g = ∂L/∂α, ∂L/∂s = α (g - Σ α g of the row)."""
 
-from graphattn.ops.cpu.kernels.common import inline
+from graphattn.ops.cpu.compiler import inline
 from graphattn.ops.cpu.simd import exp, mul, sub
 
 

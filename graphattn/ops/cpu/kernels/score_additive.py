@@ -4,6 +4,7 @@ The static score is the case of one channel a head. W e is formed here, edge by 
 `weight` holds the vector and then the rows of Wᵀ, [1 + edge channels, heads × channels].
 """
 
+from graphattn.ops.cpu.compiler import inline
 from graphattn.ops.cpu.kernels.common import (
     EDGE_CHANNELS,
     KEY_ROW,
@@ -14,7 +15,6 @@ from graphattn.ops.cpu.kernels.common import (
     STORED,
     ask_for_keys,
     edge_at,
-    inline,
     node_at,
     put_sum,
 )

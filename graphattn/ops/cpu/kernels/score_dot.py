@@ -1,5 +1,6 @@
 """Dot product: s = scale · (own · neighbour); the gradient of either vector is the other, times scale."""
 
+from graphattn.ops.cpu.compiler import inline
 from graphattn.ops.cpu.kernels.common import (
     KEY_TILE_CHANNELS,
     KEY_TILE_HEADS,
@@ -7,7 +8,6 @@ from graphattn.ops.cpu.kernels.common import (
     SIZE,
     STORED,
     ask_for_keys,
-    inline,
     node_at,
     put_sum,
 )

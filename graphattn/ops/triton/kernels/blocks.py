@@ -66,7 +66,7 @@ def scores(
     HEADS: tl.constexpr, CHANNELS: tl.constexpr, SCALE: tl.constexpr,
     ROWS: tl.constexpr, COLUMNS: tl.constexpr, PADDED: tl.constexpr, PART: tl.constexpr,
 ):  # fmt: skip
-    """`products` times SCALE, plus the bias of each pair, as far as these are from the first; -inf outside the graph."""
+    """`products` times SCALE, plus the bias of each pair; -inf outside the graph. `pair` counts from `first_pair`."""
     score = SCALE * products(
         rows, row_stride, row, rows_left, columns, column_stride, column, columns_left, head,
         CHANNELS, ROWS, COLUMNS, PADDED, PART,

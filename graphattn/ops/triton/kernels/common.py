@@ -93,8 +93,7 @@ def store_heads(table, row, there, head, values, HEADS: tl.constexpr, STEP: tl.c
 
 @triton.jit
 def cut_row(pieces, piece, pointers):
-    """Of a piece that is the first part of a row: that row and whether it is there, [1], its degree, and its number of parts;
-    zero parts for any other piece."""
+    """Row, [1], whether the piece is that row's first part, [1], the row's degree, and of a first part the number of parts."""
     row, first = tl.load(pieces + piece * 4), tl.load(pieces + piece * 4 + 1)
     start, stop = tl.load(pointers + row), tl.load(pointers + row + 1)
     is_first = (tl.load(pieces + piece * 4 + 3) != 0) & (first == start)
