@@ -24,7 +24,7 @@ _HOME = {
     "BlockDiagonalMask": "graphattn.ops",
     "accelerate": "graphattn.nn.accelerate",
     "backends": "graphattn.ops.backends",
-    "warmup": "graphattn.ops.cpu.warmup",
+    "warmup": "graphattn.ops.warmup",
     "why_not_fused": "graphattn.nn.accelerate",
 }
 _PACKAGES = ("chem", "data", "estimators", "networks", "nn", "ops", "train", "transforms")
@@ -44,6 +44,6 @@ if TYPE_CHECKING:
     from graphattn.ops import AdjacencyMask as AdjacencyMask
     from graphattn.ops import BlockDiagonalMask as BlockDiagonalMask
     from graphattn.ops.backends import backends as backends
-    from graphattn.ops.cpu.warmup import warmup as warmup
+    from graphattn.ops.warmup import warmup as warmup
 
 __getattr__, __dir__ = lazy_names(__name__, {**_HOME, **{name: f"graphattn.{name}" for name in _PACKAGES}})

@@ -32,7 +32,7 @@ def warmup(
     """Compile the attention kernels ahead of their first use: a few minutes, once for each machine and version."""
     with Screen(quiet, debug) as screen:
         from graphattn.ops.cpu.store import store
-        from graphattn.ops.cpu.warmup import warmup as compile_ahead
+        from graphattn.ops.warmup import warmup as compile_ahead
 
         folder, _, problem = store()
         if problem is not None:

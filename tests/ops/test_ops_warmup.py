@@ -13,8 +13,8 @@ from graphattn.estimators import MoleculeClassifier, MoleculeRegressor, NodeClas
 from graphattn.nn import FullSelfAttention, LinearSelfAttention, MaskedSelfAttention
 from graphattn.ops.cpu import launch, linear_sums, threads
 from graphattn.ops.cpu.specialise import Kernel
-from graphattn.ops.cpu.warmup import COMMON, SCORES, Form
 from graphattn.ops.linear_attention import LINEAR_FORMS
+from graphattn.ops.warmup import COMMON, SCORES, Form
 
 
 @pytest.fixture
