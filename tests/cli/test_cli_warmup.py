@@ -51,7 +51,7 @@ def test_compiles_once_and_says_where(
 
 
 def test_every_form_gets_a_line(cli: Callable, monkeypatch: pytest.MonkeyPatch) -> None:
-    from graphattn.ops.cpu import warmup
+    from graphattn.ops import warmup
 
     monkeypatch.setattr(warmup, "_use", lambda form: None)
     result = cli("warmup")
