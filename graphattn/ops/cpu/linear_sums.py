@@ -41,7 +41,9 @@ def linear_sums(query: Tensor, key: Tensor, value: Tensor, graphs: Tensor, out: 
 
 def kernel(tile: int, storage: str) -> specialise.Kernel:
     """The kernel for tiles of so many value channels."""
-    return specialise.Kernel(("linear_sums",), "linear_sums", (("VALUE_TILE", tile), ("STORAGE", storage)))
+    return specialise.Kernel(
+        ("linear_sums",), "linear_sums", (("MOST_CHANNELS", MOST_CHANNELS), ("VALUE_TILE", tile), ("STORAGE", storage))
+    )
 
 
 _kernel = cache(lambda tile, storage: specialise.address(kernel(tile, storage)))

@@ -10,6 +10,7 @@ VALUE_CHANNELS, VALUE_TILE = 8, 64  # the same of values
 EDGE_CHANNELS, EDGE_TILE = 1, 8  # the same of edge features, which are read once for all heads of a tile
 STORAGE, COMPUTE = "float32", "float32"  # type of the tables in memory; type of the arithmetic and of everything else
 INDEX_BITS = 32
+MOST_CHANNELS = 512  # of linear attention: of a head in queries and keys
 SCORE = "dot"  # "dot", "leaky_relu" or "tanh" (the additive scores, by their activation)
 NORMALISER = "softmax"  # "softmax", "sigmoid" or "relu"
 BLOCKS = False  # full attention on each graph's own block: neighbours are consecutive, and are not listed

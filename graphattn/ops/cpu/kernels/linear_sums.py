@@ -5,12 +5,12 @@ first-level cache; four rows of it, or four queries, at once. See `graphattn.ops
 """
 
 from graphattn.ops.cpu.compiler import inline
-from graphattn.ops.cpu.kernels.constants import STORAGE, VALUE_TILE
+from graphattn.ops.cpu.kernels.constants import MOST_CHANNELS, STORAGE, VALUE_TILE
 from graphattn.ops.cpu.simd import fma, load, load_arguments, load_index, scratch, splat, spread, store, take_next
 
 SIZE = 8 if STORAGE == "float64" else 4
 ROW = VALUE_TILE * SIZE
-TABLE = 512 * ROW  # as many as `MOST_CHANNELS`
+TABLE = MOST_CHANNELS * ROW
 
 
 @inline
