@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import numba
 import torch
 from hypothesis import strategies as st
 from torch import Tensor
+
+from graphattn.ops.cpu.specialise import target
 
 
 @contextmanager
@@ -19,6 +23,17 @@ def threads(number: int) -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
+
+
+def machine() -> str:
+    """The processor and the libraries that a test ran on, for the message of one that compares bits."""
+    threads = f"{torch.get_num_threads()} threads"
+    return " · ".join([*target()[1:2], torch.backends.cpu.get_cpu_capability(), *_versions(), threads])
+
+
+def _versions() -> list[str]:
+    blas = re.findall(r"BLAS_INFO=(\w+)|(Math Kernel Library Version \S+)", torch.__config__.show())
+    return [f"torch {torch.__version__}", f"numba {numba.__version__}", *sorted({"".join(names) for names in blas})]
 
 
 @st.composite

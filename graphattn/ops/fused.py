@@ -16,7 +16,7 @@ from graphattn.errors import InputError
 from graphattn.ops import operator
 from graphattn.ops.cpu.form import padded_channels
 from graphattn.ops.layout import GroupedEdges, made_for_triton
-from graphattn.ops.linear import PIECE, map_heads, map_rows
+from graphattn.ops.linear import map_heads, map_rows
 from graphattn.ops.mask import AdjacencyMask, Mask
 from graphattn.ops.reference import EdgeFeatures
 from graphattn.ops.score import Additive, Dot, Score, Static
@@ -29,6 +29,8 @@ TYPES = (torch.float32, torch.float64, torch.bfloat16)
 MOST_HEADS, MOST_EDGE_CHANNELS = 128, 128
 # A row's sums lie on the stack of a thread.
 MOST_ROW = 16_384
+# So many products of vectors take less time than the matrix that a product of matrices needs.
+_FEW_ROWS = 256
 _CAPABILITY = (7, 0)
 
 
@@ -183,7 +185,7 @@ def _static_as_additive(
     else:
         (query,), (key,) = head_products(query, score.weight[:1]), head_products(key, score.weight[1:])
     if edge_attr is not None and edge_attr.key_weight is not None:
-        key_weight = torch.einsum("hd,hdc->hc", score.weight[1], edge_attr.key_weight).unsqueeze(1)
+        key_weight = (score.weight[1].unsqueeze(-1) * edge_attr.key_weight).sum(1, keepdim=True)
         edge_attr = edge_attr._replace(key_weight=key_weight)
     one = torch.ones(query.shape[1], 1, dtype=score.weight.dtype, device=query.device)
     return query, key, value, Additive(one, "leaky_relu", score.negative_slope), edge_attr
@@ -195,7 +197,7 @@ def head_products(rows: Tensor, vectors: Tensor) -> tuple[Tensor, ...]:
     As one matrix product, but for few rows, whose sums take less time than the matrix.
     """
     heads = rows.shape[1]
-    if not torch.compiler.is_compiling() and rows.shape[0] <= PIECE:
+    if not torch.compiler.is_compiling() and rows.shape[0] <= _FEW_ROWS:
         products = (rows.to(vectors.dtype).unsqueeze(1) * vectors).sum(-1, keepdim=True)
         return products.to(rows.dtype).unbind(1)
     own = torch.eye(heads, dtype=vectors.dtype, device=vectors.device)

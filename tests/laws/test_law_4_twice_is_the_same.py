@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from helpers import threads
+from helpers import machine, threads
 from law_cases import (
     COVERING_CASES,
     COVERING_LAYER_CASES,
@@ -46,7 +46,7 @@ def test_op(case: OpCase, dropout: float) -> None:
     # Torch's own gathers and sums, which the plain version is made of, are cut by the number of threads beyond some ten.
     for number in (1, 2, 16 if case.fused else 4):
         for name, once, again in zip(["out", *tensors], first, run(number), strict=True):
-            assert torch.equal(once, again), f"{name} differs with {number} threads"
+            assert torch.equal(once, again), f"{name} differs with {number} threads: {machine()}"
 
 
 # A graph beyond some 500 nodes goes to torch's own scaled dot product, which adds the gradients of keys, values and bias in an

@@ -1,18 +1,19 @@
-"""The sums of linear attention, by the kernel for small graphs and by matrix products, against whole matrices of weights."""
+"""The sums of linear attention, by kernels and by torch's products, against whole matrices of weights."""
 
 from __future__ import annotations
 
 import pytest
 import torch
-from helpers import threads
+from helpers import machine, threads
 from torch import Tensor
 
 from graphattn.errors import InputError
-from graphattn.ops.cpu import linear_sums as kernel
+from graphattn.ops.cpu import products
+from graphattn.ops.cpu.products import _ROWS as CHUNK
 from graphattn.ops.linear_attention import sums
 
-# Around the four queries that are taken at a time, and the graphs that are too large for the kernel; with graphs of no node.
-SIZES = torch.tensor([3, 0, 1, 4, 5, 3, sums.PIECE, 9, 0, sums.PIECE + 1, 2])
+# Around the four queries that are taken at a time, and the rows of a chunk and of a sum; with graphs of no node.
+SIZES = torch.tensor([3, 0, 1, 4, 5, 3, CHUNK, 9, 0, CHUNK + 1, 2, 2 * products._SUMMED_ROWS + 3])
 PTR = torch.cat([SIZES.new_zeros(1), SIZES.cumsum(0)])
 NODES = int(SIZES.sum())
 
@@ -38,24 +39,13 @@ def assert_close(found: Tensor, reference: Tensor, tolerance: float) -> None:
 
 @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-5), (torch.float64, 1e-12)], ids=["float32", "float64"])
 @pytest.mark.parametrize(
-    "shape", [(1, 1, 1), (2, 3, 5), (4, 8, 8), (3, 6, 17), (1, 33, 16), (2, 16, 33), (1, 70, 130)], ids=str
+    "shape", [(1, 1, 1), (2, 3, 5), (4, 8, 8), (3, 6, 17), (1, 33, 16), (2, 16, 33), (1, 70, 130), (1, 300, 2)], ids=str
 )
-def test_small_graphs_in_one_call(
-    shape: tuple[int, int, int], dtype: torch.dtype, tolerance: float, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    tables, calls, run = draw(*shape, dtype), [], kernel.linear_sums
-
-    def counted(query: Tensor, key: Tensor, value: Tensor, graphs: Tensor, out: Tensor) -> None:
-        calls.append(graphs.tolist())
-        run(query, key, value, graphs, out)
-
-    monkeypatch.setattr(sums, "linear_sums", counted)
+def test_as_whole_matrices(shape: tuple[int, int, int], dtype: torch.dtype, tolerance: float) -> None:
+    tables = draw(*shape, dtype)
     weighted, total = sums.kernel_sums(*tables, PTR)
     assert_close(weighted, expected(*tables), tolerance)
     assert_close(total, expected(*tables[:2], torch.ones(NODES, shape[0], 1)), tolerance)
-    # The one large graph comes before all others, and is not the kernel's.
-    sizes = SIZES.sort(descending=True, stable=True).values[1:].tolist()
-    assert [[nodes for _, nodes in graphs] for graphs in calls] == [sizes]
 
 
 @pytest.mark.parametrize("name", [0, 1, 2])
@@ -72,32 +62,35 @@ def test_strides(name: int) -> None:
         assert_close(sums.kernel_sums(*tables, PTR)[0], expected(*tables), 1e-12)
 
 
-def test_what_the_kernel_does_not_take(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Half precision, too many channels, none at all, or the plain version that is asked for: matrix products all the same."""
-    plain, wide, none = (
-        draw(1, 2, 3, torch.float32),
-        draw(1, kernel.MOST_CHANNELS + 1, 2, torch.float64),
-        draw(2, 0, 3, torch.float64),
-    )
-    assert kernel.serves(*plain[1:])
+def test_small_graphs_in_one_call(monkeypatch: pytest.MonkeyPatch) -> None:
+    ran: list[str] = []
+    monkeypatch.setattr(products, "_kernel", lambda function, *_: ran.append(function))
+    monkeypatch.setattr(products.threads, "run", lambda *_: None)
+    sums.kernel_sums(*(table[:20] for table in draw(2, 3, 4, torch.float32)), torch.tensor([0, 3, 3, 12, 20]))
+    assert ran == ["linear_sums"]
+
+
+def test_what_the_kernels_do_not_take(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Half precision, no channels, or the plain version that is asked for: torch's products."""
+    plain, none = draw(1, 2, 3, torch.float32), draw(2, 0, 3, torch.float64)
     half = [table.bfloat16() for table in plain]
-    for tables in (half, wide, none):
-        assert not kernel.serves(*tables[1:])
-    assert_close(sums.kernel_sums(*wide, PTR)[0], expected(*wide), 1e-12)
+    assert [products.serves(*tables) for tables in (plain, half, none)] == [True, False, False]
     assert torch.equal(sums.kernel_sums(*none, PTR)[0], torch.zeros(NODES, 2, 3))
     monkeypatch.setattr(sums, "linear_sums", None)
     assert_close(sums.kernel_sums(*half, PTR)[0], expected(*half), 0.05)
     monkeypatch.setenv("GRAPHATTN_BACKEND", "reference")
+    assert not products.serves(*plain)
     assert_close(sums.kernel_sums(*plain, PTR)[0], expected(*plain), 1e-5)
 
 
-def test_same_bits_for_any_number_of_threads_and_any_company() -> None:
-    tables = draw(3, 7, 9, torch.float32)
+@pytest.mark.parametrize("heads", [1, 3])
+def test_same_bits_for_any_number_of_threads_and_any_company(heads: int) -> None:
+    tables = draw(heads, 7, 9, torch.float32)
     runs = []
     for number in (1, 2, 4):
         with threads(number):
             runs.append(sums.kernel_sums(*tables, PTR)[0])
-    assert all(torch.equal(runs[0], other) for other in runs[1:])
+    assert all(torch.equal(runs[0], other) for other in runs[1:]), machine()
     for start, end in zip(PTR.tolist(), PTR.tolist()[1:], strict=False):
         alone = sums.kernel_sums(*(table[start:end] for table in tables), torch.tensor([0, end - start]))[0]
         assert torch.equal(alone, runs[0][start:end])
@@ -137,10 +130,3 @@ def test_bad_input(change: dict[int, Tensor], message: str) -> None:
         tables[number] = tensor
     with pytest.raises(InputError, match=message):
         sums.kernel_sums(*tables)
-
-
-def test_where_no_graph_is_small_no_kernel_is_made(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sums, "linear_sums", None)
-    nodes = sums.PIECE + 1
-    tables = [torch.ones(nodes, 1, 2)] * 3
-    assert sums.kernel_sums(*tables, torch.tensor([0, nodes]))[1].unique().tolist() == [2 * nodes]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import product
 from typing import Any
 
 import pytest
@@ -11,7 +12,7 @@ from graphattn import InputError, warmup
 from graphattn.chem import BOND_WIDTH
 from graphattn.estimators import MoleculeClassifier, MoleculeRegressor, NodeClassifier
 from graphattn.nn import FullSelfAttention, LinearSelfAttention, MaskedSelfAttention
-from graphattn.ops.cpu import launch, linear_sums, threads
+from graphattn.ops.cpu import launch, products, threads
 from graphattn.ops.cpu.specialise import Kernel
 from graphattn.ops.linear_attention import LINEAR_FORMS
 from graphattn.ops.warmup import COMMON, SCORES, Form
@@ -24,7 +25,7 @@ def called(monkeypatch: pytest.MonkeyPatch) -> set[Kernel]:
     monkeypatch.delenv("GRAPHATTN_BACKEND", raising=False)
     monkeypatch.setattr(launch, "_kernel", lambda form, *of_form: kernels.add(form.kernel(*of_form)))
     monkeypatch.setattr(launch, "_dense_kernel", lambda form, function: kernels.add(form.dense_kernel(function)))
-    monkeypatch.setattr(linear_sums, "_kernel", lambda *of_kernel: kernels.add(linear_sums.kernel(*of_kernel)))
+    monkeypatch.setattr(products, "_address", lambda *of_kernel: kernels.add(products.kernel(*of_kernel)))
     monkeypatch.setattr(threads, "run", lambda *_: None)
     monkeypatch.setattr(launch, "run", lambda *_: None)
     return kernels
@@ -90,8 +91,8 @@ def test_linear_attention_is_warm(called: set[Kernel]) -> None:
     warm = called.copy()
     called.clear()
     for heads, channels in ((8, 8), (8, 16), (4, 32), (1, 64)):
-        x = torch.ones(5, heads * channels, requires_grad=True)
-        for form in LINEAR_FORMS:
+        for form, nodes in product(LINEAR_FORMS, (5, 3000)):
+            x = torch.ones(nodes, heads * channels, requires_grad=True)
             LinearSelfAttention(heads * channels, heads * channels, heads, form=form)(x).sum().backward()
     assert called
     assert called <= warm

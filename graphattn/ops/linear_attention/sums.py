@@ -9,20 +9,16 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from graphattn.errors import InputError
-from graphattn.ops.cpu.linear_sums import linear_sums, serves
-from graphattn.ops.settings import requested_backend
-
-# A sum over all nodes of a large graph in one matrix product would be cut by the number of threads. Smaller graphs are products
-# so small that a call takes longer than the product.
-PIECE = 256
+from graphattn.ops.cpu.products import linear_sums, serves
 
 
 def kernel_sums(query: Tensor, key: Tensor, value: Tensor, ptr: Tensor) -> tuple[Tensor, Tensor]:
     """Σ_j (q_i · k_j) v_j and Σ_j q_i · k_j over the nodes j of the graph of each node i, itself included.
 
-    Nothing is padded, and beyond inputs and result little is held: on the CPU the sums of one graph at a time, a [heads,
-    channels, value channels] table. There a kernel takes all graphs of up to `PIECE` nodes in one call, and the same bits come
-    out for any number of threads. On a GPU all graphs of one size are one matrix product.
+    Nothing is padded, and beyond inputs and result little is held: on a CPU a [heads, channels, value channels] matrix for
+    each thousand nodes of a large graph. There the bits are the same for any number of threads, but under
+    `GRAPHATTN_BACKEND=reference` and in half precision, where torch's products are taken. On a GPU all graphs of one size are
+    one matrix product.
 
     Args:
         query, key: [nodes, heads, channels], after the feature map, sorted by graph.
@@ -78,17 +74,15 @@ def _check(query: Tensor, key: Tensor, value: Tensor, ptr: Tensor) -> None:
 
 
 def _on_cpu(query: Tensor, key: Tensor, value: Tensor, starts: Tensor, sizes: Tensor, out: Tensor) -> None:
-    """Small graphs in one call of a kernel; large ones one after the other."""
+    """Through kernels, or by torch's products one graph after the other."""
     sizes, order = sizes.sort(descending=True, stable=True)
     graphs = torch.stack([starts[order], sizes], 1)
-    by_kernel = requested_backend() in ("auto", "cpu") and serves(key, value)
-    one_by_one = int((sizes > (PIECE if by_kernel else 0)).sum())
-    for start, size in graphs[:one_by_one].tolist():
-        rows = (table[start : start + size].transpose(0, 1) for table in (query, key, value, out))
-        of_query, of_key, of_value, of_out = rows
-        torch.bmm(of_query, _state(of_key.transpose(1, 2), of_value), out=of_out)
-    if one_by_one < graphs.shape[0] and by_kernel:
-        linear_sums(query, key, value, graphs[one_by_one:], out)
+    if serves(query, key, value):
+        linear_sums(query, key, value, graphs, out)
+        return
+    for start, size in graphs.tolist():
+        of_query, of_key, of_value, of_out = (t[start : start + size].transpose(0, 1) for t in (query, key, value, out))
+        torch.bmm(of_query, of_key.transpose(1, 2) @ of_value, out=of_out)
 
 
 def _by_size(query: Tensor, key: Tensor, value: Tensor, starts: Tensor, sizes: Tensor, out: Tensor) -> None:
@@ -105,17 +99,6 @@ def _by_size(query: Tensor, key: Tensor, value: Tensor, starts: Tensor, sizes: T
         else:
             product = of_query @ (of_key.transpose(2, 3) @ of_value)
         out[nodes] = product.transpose(1, 2)
-
-
-def _state(key: Tensor, value: Tensor) -> Tensor:
-    """Σ_j k_j v_jᵀ of one graph: [heads, channels, nodes] and [heads, nodes, width] → [heads, channels, width]."""
-    if value.shape[1] <= PIECE:
-        return torch.bmm(key, value)
-    first, *rest = zip(key.split(PIECE, 2), value.split(PIECE, 1), strict=True)
-    state = torch.bmm(*first)
-    for piece in rest:
-        state.baddbmm_(*piece)
-    return state
 
 
 @_weighted_sums.register_fake
