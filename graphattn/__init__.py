@@ -23,7 +23,7 @@ _HOME = {
     "AdjacencyMask": "graphattn.ops",
     "BlockDiagonalMask": "graphattn.ops",
     "accelerate": "graphattn.nn.accelerate",
-    "backends": "graphattn.ops.backends",
+    "backends": "graphattn.cli.backends_screen",
     "warmup": "graphattn.ops.warmup",
     "why_not_fused": "graphattn.nn.accelerate",
 }
@@ -32,6 +32,7 @@ _PACKAGES = ("chem", "data", "estimators", "networks", "nn", "ops", "train", "tr
 __all__ = [*_HOME, "__version__"]
 
 if TYPE_CHECKING:
+    from graphattn.cli.backends_screen import backends as backends
     from graphattn.errors import InputError as InputError
     from graphattn.estimators import MoleculeClassifier as MoleculeClassifier
     from graphattn.estimators import MoleculeRegressor as MoleculeRegressor
@@ -43,7 +44,6 @@ if TYPE_CHECKING:
     from graphattn.nn.accelerate import why_not_fused as why_not_fused
     from graphattn.ops import AdjacencyMask as AdjacencyMask
     from graphattn.ops import BlockDiagonalMask as BlockDiagonalMask
-    from graphattn.ops.backends import backends as backends
     from graphattn.ops.warmup import warmup as warmup
 
 __getattr__, __dir__ = lazy_names(__name__, {**_HOME, **{name: f"graphattn.{name}" for name in _PACKAGES}})

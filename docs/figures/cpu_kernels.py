@@ -1,4 +1,4 @@
-"""Draws docs/images/cpu_kernels.png: the two kinds of sweeps of the fused CPU kernels, and the pieces of work.
+"""Draws docs/images/cpu_kernels.png: the two kinds of sweeps of the fused CPU kernels, and the items of work.
 
 python docs/figures/cpu_kernels.py
 """
@@ -31,7 +31,7 @@ def main() -> None:
     ax.axis("off")
     draw_row_sweep(ax, top=84.5)
     draw_column_sweep(ax, top=52.5)
-    draw_pieces(ax, top=20.5)
+    draw_items(ax, top=20.5)
     IMAGE.parent.mkdir(parents=True, exist_ok=True)
     picture = BytesIO()
     figure.savefig(picture, dpi=200)
@@ -121,8 +121,8 @@ def slot_bottom(first: float, slot: int) -> float:
     return first - (slot + 1) * SLOT * 1.15 - slot // BLOCK * SLOT * 0.6
 
 
-def draw_pieces(ax: Axes, top: float) -> None:
-    title(ax, top, "Pieces of work", "cut by the graph alone, never by the number of threads")
+def draw_items(ax: Axes, top: float) -> None:
+    title(ax, top, "Items of work", "cut by the graph alone, never by the number of threads")
     edges = [0.0, 11.0, 21.5, 32.5, 41.0, 50.0, 55.5, 66.5, 77.0]
     hub = range(3, 6)
     low, height = top - 10.0, 3.4
@@ -171,9 +171,7 @@ def draw_pieces(ax: Axes, top: float) -> None:
         size=7.5,
         va="center",
     )
-    text(
-        ax, 61.5, low - 4.4, "Same pieces, same order of\nsums: the same bits with\n1, 2 or 16 threads.", size=7.5, va="center"
-    )
+    text(ax, 61.5, low - 4.4, "Same items, same order of\nsums: the same bits with\n1, 2 or 16 threads.", size=7.5, va="center")
 
 
 def title(ax: Axes, top: float, name: str, rest: str) -> None:

@@ -9,7 +9,7 @@ EXAMPLE = options.example("graphattn backends")
 
 
 def backends(debug: options.Debug = False) -> None:
-    """Show what serves each kind of attention call on this machine, and why."""
+    """Show which kernel runs each kind of attention call on this machine, and why."""
     with Screen(debug=debug):
         import graphattn
 

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import logging
 import os
+import re
 import shutil
 import time
 import zipfile
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
-
-import requests
 
 from graphattn.cache import user_cache
 from graphattn.data.card import Card, CardFile, load_card
@@ -20,20 +21,16 @@ from graphattn.errors import InputError
 Progress = Callable[[str, int, int | None], None]
 
 ATTEMPTS = 4
-PAUSE = 0.5  # seconds before the second attempt; doubles with each further one
 TIMEOUT = (10.0, 30.0)  # seconds to connect; seconds without a byte
+MOST_SECONDS = 1800.0  # of one file
+MOST_ARCHIVE_BYTES = 2**29  # of an archive, whose size no card names
 CHUNK = 1 << 14
-
-
-class _Retry(Exception):
-    """The transfer broke off in a way that another attempt may mend."""
 
 
 def fetch(name: str, *, progress: Progress | None = None) -> Path:
     """Downloads what is missing of a data set and checks every file's SHA-256.
 
-    A transfer that breaks off leaves a `.part` file, which the next attempt, or the next call, continues. A file takes
-    its final name only when its sum is right.
+    A transfer that breaks off is tried again, some times. A file takes its final name only when its sum is right.
 
     Args:
         name: One of `graphattn.data.card_names()`.
@@ -44,7 +41,8 @@ def fetch(name: str, *, progress: Progress | None = None) -> Path:
 
     Raises:
         InputError: There is no such data set, nothing to download, no address to download it from, the server cannot
-            be reached or refuses, a sum is wrong, or the cache folder cannot be written.
+            be reached or refuses, a file is too large or takes too long, a sum is wrong, or the cache folder cannot be
+            written.
     """
     card = load_card(name)
     if card.source == "package":
@@ -119,19 +117,12 @@ def _refuse_without_address(card: Card, missing: list[CardFile], folder: Path) -
 
 
 def _fetch_file(url: str, file: CardFile, folder: Path, progress: Progress | None) -> None:
-    target = folder / file.name
-    target.parent.mkdir(parents=True, exist_ok=True)
-    part = target.with_name(target.name + ".part")
-    _download(url, part, file.name, file.bytes, progress)
-    _accept(part, target, file, url)
+    _download(url, file.name, folder, file.sha256, file.bytes, progress)
 
 
 def _fetch_archive(url: str, files: list[CardFile], folder: Path, progress: Progress | None) -> None:
     """Downloads a zip archive once, unpacks the members that the card names, checks each, and deletes the archive."""
-    folder.mkdir(parents=True, exist_ok=True)
-    name = url.rsplit("/", 1)[-1]
-    archive = folder / f"{name}.part"
-    _download(url, archive, name, None, progress)
+    archive = _download(url, url.rsplit("/", 1)[-1], folder, None, MOST_ARCHIVE_BYTES, progress)
     try:
         with zipfile.ZipFile(archive) as zipped:
             for file in files:
@@ -140,78 +131,114 @@ def _fetch_archive(url: str, files: list[CardFile], folder: Path, progress: Prog
                 part = target.with_name(target.name + ".part")
                 with zipped.open(file.member or "") as source, part.open("wb") as sink:
                     shutil.copyfileobj(source, sink)
-                _accept(part, target, file, f"{file.member} in {url}")
+                if (got := _sha256(part)) != file.sha256:
+                    part.unlink()
+                    raise _wrong_sum(f"{file.member} in {url}", file.sha256, got)
+                os.replace(part, target)
     except (zipfile.BadZipFile, zlib.error, KeyError) as error:
         raise InputError(f"the archive at {url} is not the one its card describes: {error}") from error
     finally:
         archive.unlink(missing_ok=True)
 
 
-def _accept(part: Path, target: Path, file: CardFile, origin: str) -> None:
-    got = _sha256(part)
-    if got != file.sha256:
-        part.unlink()
-        raise InputError(
-            f"{origin} arrived with the wrong SHA-256: expected {file.sha256}, got {got}; the download was deleted: "
-            "try again, and if it stays wrong the public file has changed"
-        )
-    os.replace(part, target)
+def _download(url: str, name: str, folder: Path, sha256: str | None, limit: int, progress: Progress | None) -> Path:
+    """Downloads one file into the folder, through a temporary file beside it."""
+    import pooch
+    import requests
 
+    known = None if sha256 is None else f"sha256:{sha256}"
+    files = pooch.create(folder, base_url="", registry={name: known}, urls={name: url}, retry_if_failed=ATTEMPTS - 1)
+    # Compressed on the way, a file would have another number of bytes than its card says.
+    http = pooch.HTTPDownloader(_Meter(name, limit, progress), CHUNK, timeout=TIMEOUT, headers={"Accept-Encoding": "identity"})
 
-def _download(url: str, part: Path, name: str, size: int | None, progress: Progress | None) -> None:
-    """Fills `part` with all of `url`, continuing what is there; several attempts."""
-    for attempt in range(ATTEMPTS):
-        if attempt:
-            time.sleep(PAUSE * 2 ** (attempt - 1))
+    def download(url: str, output_file: str, pooch: object) -> None:
         try:
-            return _transfer(url, part, name, size, progress)
-        except _Retry as error:
-            reason = error
-    raise InputError(f"cannot download {url}: {reason}; check the connection and try again: what arrived is kept and continued")
+            http(url, output_file, pooch)
+        except requests.HTTPError as error:
+            status = error.response.status_code
+            if status == 429 or status >= 500:
+                raise
+            raise _Stop(_plain(error)) from error
 
-
-def _transfer(url: str, part: Path, name: str, size: int | None, progress: Progress | None) -> None:
-    """One attempt: all that is left of `url` is appended to `part`.
-
-    Raises:
-        _Retry: The connection broke, or the server was busy.
-        InputError: The server refused.
-    """
-    have = part.stat().st_size if part.is_file() else 0
-    if size is not None and have >= size:
-        if have == size:  # everything had arrived, only the check had not been made
-            return
-        have = 0
-    # Byte ranges count the bytes on the wire, so these must be the file's own: no compression on the way.
-    headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={have}-"} if have else {})
     try:
-        with requests.get(url, headers=headers, stream=True, timeout=TIMEOUT) as response:
-            start = f"bytes {have}-"
-            misplaced = response.status_code == 206 and not response.headers.get("Content-Range", start).startswith(start)
-            if response.status_code == 416 or misplaced:  # what is there does not fit what the server has: start afresh
-                part.unlink(missing_ok=True)
-                raise _Retry("the server could not continue the download")
-            if response.status_code == 429 or response.status_code >= 500:
-                raise _Retry(f"the server answered {response.status_code} {response.reason}")
-            if response.status_code not in (200, 206):
-                raise InputError(f"cannot download {url}: the server answered {response.status_code} {response.reason}")
-            if response.status_code == 200:  # the server ignores ranges and sends everything again
-                have = 0
-            length = response.headers.get("Content-Length")
-            total = have + int(length) if length else size
-            with part.open("ab" if have else "wb") as sink:
-                for chunk in response.iter_content(CHUNK):
-                    sink.write(chunk)
-                    have += len(chunk)
-                    if progress is not None:
-                        progress(name, have, total)
+        with _quiet(pooch.get_logger()):
+            return Path(files.fetch(name, downloader=download))
+    except _Stop as error:
+        raise InputError(f"cannot download {url}: {error}") from error
     except requests.RequestException as error:
-        raise _Retry(_plain(error)) from error
-    if total is not None and have < total:
-        raise _Retry(f"the connection broke after {have:,} of {total:,} bytes")
+        raise InputError(f"cannot download {url}: {_plain(error)}; check the connection and try again") from error
+    except ValueError as error:
+        got = re.search(r"but got '?([0-9a-f]+)", str(error))
+        raise _wrong_sum(url, sha256, got[1] if got else str(error)) from error
 
 
-def _plain(error: requests.RequestException) -> str:
+class _Stop(Exception):
+    """Ends a download that no further attempt would mend; pooch repeats after a `ValueError`, as `InputError` is one."""
+
+
+class _Meter:
+    """Counts what arrives, reports it, and stops a file that is too large or too slow; pooch's form of a progress bar."""
+
+    def __init__(self, name: str, limit: int, report: Progress | None) -> None:
+        self.name, self.limit, self.report = name, limit, report
+        self._total = 0
+        self.reset()
+
+    @property
+    def total(self) -> int:
+        return self._total
+
+    @total.setter
+    def total(self, number: int) -> None:
+        """A transfer begins, of so many bytes as the server says; zero where it does not."""
+        self._total = number
+        self.reset()
+        self._started = time.monotonic()
+        self._check(number)
+
+    def reset(self) -> None:
+        self._arrived = 0
+
+    def update(self, number: int) -> None:
+        self._check(self._arrived + 1)  # a chunk may be the last and short
+        self._arrived += number
+        if time.monotonic() - self._started > MOST_SECONDS:
+            raise _Stop(f"it takes more than the {MOST_SECONDS:,.0f} seconds allowed")
+        if self.report is not None:
+            self.report(self.name, min(self._arrived, self._total or self._arrived), self._total or None)
+
+    def close(self) -> None:
+        """Part of pooch's form of a progress bar."""
+
+    def _check(self, number: int) -> None:
+        if number > self.limit:
+            raise _Stop(f"it has more than the {self.limit:,} bytes expected")
+
+
+@contextlib.contextmanager
+def _quiet(logger: logging.Logger) -> Iterator[None]:
+    """pooch announces each download on stderr, where our own progress bar is."""
+    before = logger.level
+    logger.setLevel(logging.WARNING)
+    try:
+        yield
+    finally:
+        logger.setLevel(before)
+
+
+def _wrong_sum(origin: str, expected: str | None, got: str) -> InputError:
+    return InputError(
+        f"{origin} arrived with the wrong SHA-256: expected {expected}, got {got}; the download was deleted: "
+        "try again, and if it stays wrong the public file has changed"
+    )
+
+
+def _plain(error: Exception) -> str:
+    """What went wrong, in a clause."""
+    import requests
+
+    if isinstance(error, requests.HTTPError):
+        return f"the server answered {error.response.status_code} {error.response.reason}"
     if isinstance(error, requests.Timeout) or "timed out" in str(error):  # a stall amid the body is no Timeout
         return "the server did not answer in time"
     if isinstance(error, requests.exceptions.ChunkedEncodingError):

@@ -10,20 +10,17 @@ from graphattn.errors import InputError
 from graphattn.nn.inputs import blocks_of, check_vectors
 from graphattn.nn.projection import is_plain, project_together, reset_maps
 from graphattn.ops import (
-    NORMALISERS,
-    Additive,
+    SCORES,
     AdjacencyMask,
     BlockDiagonalMask,
-    Dot,
     EdgeFeatures,
     Mask,
-    Score,
     Static,
     attention,
+    normaliser_of,
 )
 from graphattn.ops.linear import map_rows
-
-SCORES = ("dot", "additive", "static")
+from graphattn.ops.score import make_score
 
 
 class _SelfAttention(nn.Module):
@@ -45,8 +42,7 @@ class _SelfAttention(nn.Module):
             raise InputError(f"out_channels must be a multiple of heads, got out_channels={out_channels}, heads={heads}")
         if score not in SCORES:
             raise InputError(f"score must be one of {', '.join(SCORES)}, got {score!r}")
-        if normaliser not in NORMALISERS:
-            raise InputError(f"normaliser must be one of {', '.join(NORMALISERS)}, got {normaliser!r}")
+        normaliser_of(normaliser)
         if not 0.0 <= dropout < 1.0:
             raise InputError(f"dropout must lie in [0, 1), got {dropout}")
         self.in_channels, self.out_channels, self.heads = in_channels, out_channels, heads
@@ -56,14 +52,14 @@ class _SelfAttention(nn.Module):
         self.lin_key = nn.Linear(in_channels, out_channels, bias)
         self.lin_value = nn.Linear(in_channels, out_channels, bias)
         self.lin_out = nn.Linear(out_channels, out_channels, bias) if out_proj else None
-        vectors = {"dot": None, "additive": (heads, channels), "static": (2, heads, channels)}[score]
-        self.att = None if vectors is None else nn.Parameter(torch.empty(vectors))
+        shape = SCORES[score].weight_shape(heads, channels)
+        self.att = None if shape is None else nn.Parameter(torch.empty(shape))
 
     def reset_parameters(self) -> None:
         """Draws all weights anew: Glorot-uniform maps, zero biases."""
         reset_maps(self)
         if self.att is not None:
-            nn.init.xavier_uniform_(self.att)
+            nn.init.xavier_uniform_(self.att if self.att.dim() > 1 else self.att.unsqueeze(-1))
 
     def _attend(
         self,
@@ -78,16 +74,14 @@ class _SelfAttention(nn.Module):
         if edge_attr is not None and edge_weight is not None:
             weight = edge_weight.unflatten(0, (self.heads, -1))
             features = EdgeFeatures(edge_attr, key_weight=weight, value_weight=weight)
-        score: Score = Dot()
-        if self.att is not None:
-            score = Additive(self.att) if self.score == "additive" else Static(self.att)
+        score = make_score(self.score, self.att)
         maps = (self.lin_query, self.lin_key, self.lin_value)
         query: Tensor
         key: Tensor | None = None
         value: Tensor | None = None
         if not all(is_plain(linear) for linear in maps):
             query, key, value = (linear(x).unflatten(-1, (self.heads, -1)) for linear in maps)
-        elif isinstance(score, Static):
+        elif type(score) is Static:
             query, key, value, features = self._project_static(x, score, features)
             score = Static(torch.ones_like(score.weight[..., :1]), score.negative_slope)
         else:

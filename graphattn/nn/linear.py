@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from graphattn.errors import InputError
 from graphattn.ops.layout import group_edges
+from graphattn.ops.torch_private import is_forward_mode_active
 
 
 class SparseLinear(nn.Module):
@@ -48,8 +49,7 @@ class SparseLinear(nn.Module):
             return F.linear(x, self.weight.t(), self.bias)
         column, row = x.col_indices(), x.crow_indices()
         values = x.values().to(self.weight.dtype)
-        forward_mode = torch.autograd.forward_ad._current_level >= 0
-        if self.weight.device.type == "cpu" and not (values.requires_grad or forward_mode):
+        if self.weight.device.type == "cpu" and not (values.requires_grad or is_forward_mode_active()):
             out: Tensor = _BagSum.apply(self.weight, column, row, values)
         else:
             out = _bag_sum(self.weight, column, row, values)
@@ -82,5 +82,5 @@ class _BagSum(torch.autograd.Function):
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None, None]:
         column, pointers, values = ctx.saved_tensors
         rows = torch.arange(gradient.shape[0]).repeat_interleave(pointers.diff(), output_size=column.shape[0])
-        entries = group_edges(column.long(), rows, ctx.num_columns, gradient.shape[0])
+        entries = group_edges(column.long(), rows, ctx.num_columns, gradient.shape[0], "cpu")
         return _bag_sum(gradient.contiguous(), entries.neighbours, entries.pointers, values[entries.edges]), None, None, None

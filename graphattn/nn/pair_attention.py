@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from graphattn.errors import InputError
 from graphattn.nn.inputs import blocks_of, check_vectors
 from graphattn.nn.projection import reset_maps
-from graphattn.ops import NORMALISERS, BlockDiagonalMask
+from graphattn.ops import BlockDiagonalMask, normaliser_of
 from graphattn.ops.linear import map_heads
 from graphattn.ops.mask.pairs import refuse_too_many_pairs
 from graphattn.ops.philox import dropout_mask
@@ -127,7 +127,7 @@ class PairSelfAttention(nn.Module):
             joint = query.index_select(0, pairs.target).add_(key.index_select(0, pairs.source))
             state = signed_sqrt(joint * scale.to(compute)).add_(shift.to(compute)).relu_()
             scores = torch.einsum("phc,hc->ph", state, self.att.to(compute))
-            weights = NORMALISERS["softmax"](scores, pairs.target, x.shape[0])
+            weights = normaliser_of("softmax")(scores, pairs.target, x.shape[0])
             kept = self._drop(weights).unsqueeze(-1)
             of_values = segment_sum(kept * value.index_select(0, pairs.source), pairs.target, x.shape[0])
             of_states = segment_sum(kept * state, pairs.target, x.shape[0])

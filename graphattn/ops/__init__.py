@@ -5,23 +5,28 @@ from graphattn.ops.mask import AdjacencyMask, BlockDiagonalMask, Mask
 from graphattn.ops.mask.expander import expander
 from graphattn.ops.mask.k_hop import k_hop
 from graphattn.ops.mask.virtual_nodes import with_virtual_nodes
-from graphattn.ops.normaliser import NORMALISERS
+from graphattn.ops.normaliser import NORMALISERS, Normaliser, normaliser_of, register_normaliser
 from graphattn.ops.reference import EdgeFeatures, attention_reference
-from graphattn.ops.score import Additive, Dot, Score, Static
+from graphattn.ops.score import SCORES, Additive, Dot, Score, Static, register_score
 
 __all__ = [
     "NORMALISERS",
+    "SCORES",
     "Additive",
     "AdjacencyMask",
     "BlockDiagonalMask",
     "Dot",
     "EdgeFeatures",
     "Mask",
+    "Normaliser",
     "Score",
     "Static",
     "attention",
     "attention_reference",
     "expander",
     "k_hop",
+    "normaliser_of",
+    "register_normaliser",
+    "register_score",
     "with_virtual_nodes",
 ]

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from graphattn.ops.cpu.products import row_products, row_sums, serves
+from graphattn.ops.torch_private import is_forward_mode_active, is_functorch_active
 
 
 def map_rows(x: Tensor, weight: Tensor) -> Tensor:
@@ -36,12 +37,7 @@ def sum_of_head_products(gradient: Tensor, x: Tensor) -> Tensor:
 
 def _is_whole(x: Tensor) -> bool:
     """Whether torch's own product is taken: a traced graph and torch.func see through it, and a GPU has one way to sum."""
-    return (
-        torch.compiler.is_compiling()
-        or x.device.type != "cpu"
-        or torch._C._are_functorch_transforms_active()
-        or torch.autograd.forward_ad._current_level >= 0
-    )
+    return torch.compiler.is_compiling() or x.device.type != "cpu" or is_functorch_active() or is_forward_mode_active()
 
 
 class _Products(torch.autograd.Function):

@@ -8,55 +8,67 @@ channels] as `query` (`key` is None, too), whose gradient comes back as one pack
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from functools import cache
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
-from graphattn.ops.cpu import launch as cpu_launch
-from graphattn.ops.inputs import NUM_TENSORS, Inputs, empty_gradients, empty_outputs
-from graphattn.ops.layout import made_for_triton
+from graphattn.ops.inputs import NUM_TENSORS, SCHEMA, Gradients, Inputs, empty_gradients, empty_outputs
 from graphattn.ops.linear import map_heads, sum_of_head_products
 from graphattn.ops.second_order import second_order
+from graphattn.ops.torch_private import is_dispatch_mode_active, is_functorch_active
 
-_SCHEMA = """
-    Tensor query, Tensor? key, Tensor? value, Tensor? weight, Tensor? bias, Tensor? attr, Tensor? edge_key, Tensor? seed,
-    Tensor row_pointers, Tensor row_neighbours, Tensor row_edges, Tensor row_pieces,
-    Tensor column_pointers, Tensor column_neighbours, Tensor column_edges, Tensor column_pieces, Tensor? block_ends,
-    str score, str normaliser, bool blocks, bool edge_value, float scale, float dropout"""
-NUM_INPUTS, NUM_GRADIENTS = 23, 7
-_ROW_PIECES = Inputs._fields.index("row_pieces")
+NUM_INPUTS, NUM_GRADIENTS = len(Inputs._fields), len(Gradients._fields)
+
+
+class Kernels(Protocol):
+    """What runs the operators for one backend; arguments as of the operators' schemas."""
+
+    def forward(self, inputs: Inputs) -> tuple[Tensor, Tensor, Tensor]: ...
+
+    def backward(
+        self,
+        inputs: Inputs,
+        gradient: Tensor,
+        feature_gradient: Tensor | None,
+        out: Tensor,
+        statistics: Tensor,
+        feature_sums: Tensor,
+        needs: list[bool],
+    ) -> tuple[Tensor, ...]: ...
+
+
+_kernels: dict[str, Callable[[], Kernels]] = {}
+
+
+def register_kernels(backend: str, load: Callable[[], Kernels]) -> None:
+    """Makes the kernels of a backend known to the operators; they are loaded when first called, since not all have Triton."""
+    _kernels[backend] = cache(load)
 
 
 def forward(*arguments: Any) -> tuple[Tensor, Tensor, Tensor]:
     """Output, statistics and sums of edge features of `Inputs`."""
-    with _on_device_of(arguments[0]):
-        return _launch(arguments).forward(*arguments)
+    inputs = Inputs(*arguments)
+    with _on_device_of(inputs.query):
+        return _kernels[inputs.backend]().forward(inputs)
 
 
 def backward(
     gradient: Tensor, feature_gradient: Tensor | None, out: Tensor, statistics: Tensor, feature_sums: Tensor,
     needs: list[bool], *arguments: Any,
 ) -> tuple[Tensor, ...]:  # fmt: skip
-    """Gradients of the first seven of `Inputs`."""
+    """`Gradients` of `Inputs`. Backward's backend is forward's, whatever is asked for meanwhile."""
+    inputs = Inputs(*arguments)
     with _on_device_of(gradient):
-        launch = _launch(arguments)
-        return launch.backward(gradient, feature_gradient, out, statistics, feature_sums, needs, *arguments)
+        kernels = _kernels[inputs.backend]()
+        return kernels.backward(inputs, gradient, feature_gradient, out, statistics, feature_sums, needs)
 
 
 def _on_device_of(tensor: Tensor) -> contextlib.AbstractContextManager[object]:
     """A kernel runs on the current GPU, which need not be that of its tensors."""
     return torch.cuda.device_of(tensor) if tensor.is_cuda else contextlib.nullcontext()
-
-
-def _launch(arguments: Sequence[Any]) -> Any:
-    """The kernels that the pieces of work were made for: backward's are forward's, whatever is asked for meanwhile."""
-    if not made_for_triton(arguments[_ROW_PIECES]):
-        return cpu_launch
-    from graphattn.ops.triton import launch  # needs Triton, which not every machine has
-
-    return launch
 
 
 def fused_attention(*arguments: Any, value_weight: Tensor | None) -> Tensor:
@@ -72,8 +84,8 @@ def fused_attention(*arguments: Any, value_weight: Tensor | None) -> Tensor:
     query = arguments[0]
     watched = (
         torch.compiler.is_compiling()
-        or torch._C._len_torch_dispatch_stack()
-        or torch._C._are_functorch_transforms_active()
+        or is_dispatch_mode_active()
+        or is_functorch_active()
         or type(query) not in (Tensor, torch.nn.Parameter)
     )
     if watched:
@@ -134,7 +146,7 @@ def _save(ctx: Any, inputs: Sequence[Any], output: tuple[Tensor, Tensor, Tensor]
     ctx.save_for_backward(*inputs[:NUM_TENSORS], *output)
     ctx.rest = inputs[NUM_TENSORS:]
     _, statistics, feature_sums = output
-    edge_value = ctx.rest[3]
+    edge_value = Inputs(*inputs).edge_value
     ctx.mark_non_differentiable(statistics, *(() if edge_value else (feature_sums,)))
     ctx.set_materialize_grads(False)
 
@@ -154,7 +166,7 @@ def _differentiate(ctx: Any, *of_outputs: Tensor | None) -> tuple[Tensor | None,
 
 
 def _backward_or_operator(gradient: Tensor, *arguments: Any) -> tuple[Tensor, ...]:
-    if type(gradient) is not Tensor or torch._C._len_torch_dispatch_stack() or torch._C._are_functorch_transforms_active():
+    if type(gradient) is not Tensor or is_dispatch_mode_active() or is_functorch_active():
         return _backward_operator(gradient, *arguments)
     try:
         gradient.data_ptr()
@@ -184,16 +196,18 @@ def _fake_forward(*arguments: Any) -> tuple[Tensor, Tensor, Tensor]:
     return empty_outputs(inputs, query, value)
 
 
-def _fake_backward(gradient: Tensor, *arguments: Any) -> tuple[Tensor, ...]:
-    *_, needs = arguments[:5]
-    return empty_gradients(Inputs(*arguments[5:]), needs)
+def _fake_backward(
+    gradient: Tensor, feature_gradient: Tensor | None, out: Tensor, statistics: Tensor, feature_sums: Tensor,
+    needs: list[bool], *inputs: Any,
+) -> tuple[Tensor, ...]:  # fmt: skip
+    return empty_gradients(Inputs(*inputs), needs)
 
 
 _library = torch.library.Library("graphattn", "FRAGMENT")
-_library.define(f"fused_attention({_SCHEMA}) -> (Tensor, Tensor, Tensor)")
+_library.define(f"fused_attention({SCHEMA}) -> (Tensor, Tensor, Tensor)")
 _library.define(
     "fused_attention_backward(Tensor gradient, Tensor? feature_gradient, Tensor out, Tensor statistics, Tensor feature_sums, "
-    f"bool[] needs, {_SCHEMA}) -> (Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor)"
+    f"bool[] needs, {SCHEMA}) -> (Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor)"
 )
 for _device in ("CPU", "CUDA"):
     _library.impl("fused_attention", forward, _device)

@@ -54,6 +54,15 @@ def recall_with(instance: object, name: str, others: tuple[object, ...], make: C
     return known[1]
 
 
+def keep(instance: object, name: str, make: Callable[[], T]) -> T:
+    """`make()`, or what it gave the last time: kept on the instance, as `name`."""
+    made: T | None = getattr(instance, name, None)
+    if made is None:
+        made = make()
+        setattr(instance, name, made)
+    return made
+
+
 def _equal(one: object, other: object) -> bool:
     return not isinstance(one, Tensor) and one == other
 

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from graphattn.ops.linear import map_rows
 from graphattn.ops.mask import AdjacencyMask
-from graphattn.ops.normaliser import NORMALISERS
+from graphattn.ops.normaliser import normaliser_of
 from graphattn.ops.philox import dropout_mask
 from graphattn.ops.score import Score
 from graphattn.ops.segment import segment_sum
@@ -56,7 +56,7 @@ def attention_reference(
     if bias is not None:
         torch._check(bias.shape[0] == scores.shape[0])  # a tracer cannot know that all pairs are as many as their biases
         scores = scores + bias
-    weights = NORMALISERS[normaliser](scores, target, size)
+    weights = normaliser_of(normaliser)(scores, target, size)
     kept = weights
     if dropout and seed is not None:
         kept = weights * dropout_mask(weights.shape[0], weights.shape[1], dropout, seed) / (1 - dropout)

@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
-from graphattn.ops.normaliser import NORMALISERS
+from graphattn.ops.normaliser import normaliser_of
 from graphattn.ops.philox import dropout_mask
+from graphattn.ops.score.additive import ACTIVATIONS
 from graphattn.ops.segment import segment_sum
 
 if TYPE_CHECKING:
@@ -80,12 +80,12 @@ def _formula(inputs: Inputs) -> tuple[Tensor, Tensor | None]:
         total = q + k
         if inputs.weight.shape[0] > 1 and attr is not None:
             total = total + torch.einsum("ec,chd->ehd", attr, inputs.weight[1:])
-        active = total.tanh() if inputs.score == "tanh" else F.leaky_relu(total, inputs.scale)
+        active = ACTIVATIONS[inputs.score](total, inputs.scale)
         scores = (active * inputs.weight[0]).sum(-1)
     if inputs.bias is not None:
         scores = scores + inputs.bias[edge]
     size = query.shape[0]
-    weights = NORMALISERS[inputs.normaliser](scores, target, size)
+    weights = normaliser_of(inputs.normaliser)(scores, target, size)
     if inputs.seed is not None:
         kept = dropout_mask(scores.shape[0], scores.shape[1], inputs.dropout, inputs.seed)[edge]
         weights = weights * kept / (1 - inputs.dropout)
@@ -99,7 +99,7 @@ def _edges(inputs: Inputs) -> tuple[Tensor, Tensor, Tensor]:
     """Target, source and the caller's number of the edge in every slot."""
     degree = inputs.row_pointers.diff().long()
     target = torch.repeat_interleave(torch.arange(degree.shape[0], device=degree.device), degree)
-    if not inputs.blocks:
+    if inputs.row_edges is not None:
         return target, inputs.row_neighbours.long(), inputs.row_edges.long()
     slot = torch.arange(target.shape[0], device=target.device)
     return target, inputs.row_neighbours[target] + slot - inputs.row_pointers[target], slot

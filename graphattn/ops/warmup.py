@@ -11,18 +11,17 @@ from torch import Tensor
 
 from graphattn.errors import InputError
 from graphattn.ops.attention import attention
+from graphattn.ops.backends import CPU, why_not_fused
 from graphattn.ops.cpu import sort, specialise, store
-from graphattn.ops.fused import TYPES, why_not_fused
 from graphattn.ops.linear_attention import linear_attention
 from graphattn.ops.mask import AdjacencyMask, BlockDiagonalMask, Mask
 from graphattn.ops.normaliser import NORMALISERS
 from graphattn.ops.reference import EdgeFeatures
-from graphattn.ops.score import Additive, Dot, Score, Static
+from graphattn.ops.score import SCORES, make_score
 
-SCORES = ("dot", "additive", "static")
-_TYPES = {str(dtype).removeprefix("torch."): dtype for dtype in TYPES}
+_TYPES = {str(dtype).removeprefix("torch."): dtype for dtype in CPU.types}
 # One node with so many loops that the kernels cut its row in parts: so those that merge parts are compiled, too.
-_LOOPS = 3 * sort.SMALLEST_PIECE
+_LOOPS = 3 * sort.SMALLEST_ITEM
 
 
 class Form(NamedTuple):
@@ -87,7 +86,7 @@ def warmup(
         heads: number of heads; None for the common forms.
         channels: channels of each head; None for the common forms.
         score: "dot", "additive" or "static".
-        normaliser: "softmax", "sigmoid" or "relu".
+        normaliser: "softmax", "softmax1", "sigmoid" or "relu".
         attention: "masked", "full" or "linear"; linear attention has no score, normaliser or dropout.
         edge_dim: channels of the edge features, if there are any.
         dropout: whether to compile the form with attention dropout, too.
@@ -159,16 +158,13 @@ def _use(form: Form) -> None:
         mask: Mask = BlockDiagonalMask.single(1)
         if form.attention == "masked":
             mask = AdjacencyMask.from_edge_index(torch.zeros(2, _LOOPS, dtype=torch.int64), 1)
-        score: Score = Dot()
-        if form.score == "additive":
-            score = Additive(ones(heads, channels))
-        elif form.score == "static":
-            score = Static(ones(2, heads, channels))
+        shape = SCORES[form.score].weight_shape(heads, channels)
+        score = make_score(form.score, None if shape is None else ones(*shape))
         features = None
         if form.edge_dim is not None:
             weight = ones(heads, channels, form.edge_dim)
             features = EdgeFeatures(ones(_LOOPS, form.edge_dim), weight, weight)
-        plain = why_not_fused(query, value, form.normaliser, features, return_attention=False)
+        plain = why_not_fused(query, value, normaliser=form.normaliser, edge_attr=features)
         if plain is not None:
             raise InputError(f"there is nothing to compile for {form}: {plain}")
         out = attention(

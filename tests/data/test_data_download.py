@@ -15,12 +15,11 @@ import pytest
 from graphattn.data import dataset_folder, fetch
 from graphattn.errors import InputError
 
-CONTENT = bytes(range(256)) * 2048  # 512 KiB: its half, quarter and eighth are whole chunks
-HALF = len(CONTENT) // 2
+CONTENT = bytes(range(256)) * 2048
 
 
 class Server(ThreadingHTTPServer):
-    """Serves `files`; cuts the first `cuts` answers half way; keeps what was asked in `ranges`."""
+    """Serves `files`; cuts the first `cuts` answers half way; counts what was asked for."""
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), Handler)
@@ -28,10 +27,8 @@ class Server(ThreadingHTTPServer):
         self.cuts = 0
         self.stalls = 0
         self.busy = 0
-        self.honours_range = True
-        self.shifts_range = False
         self.sends_length = True
-        self.ranges: list[str | None] = []
+        self.asked = 0
         self.encodings: list[str | None] = []
         self.release = threading.Event()
         self.url = f"http://127.0.0.1:{self.server_port}"
@@ -41,8 +38,8 @@ class Handler(BaseHTTPRequestHandler):
     server: Server
 
     def do_GET(self) -> None:
-        server, asked = self.server, self.headers.get("Range")
-        server.ranges.append(asked)
+        server = self.server
+        server.asked += 1
         server.encodings.append(self.headers.get("Accept-Encoding"))
         content = server.files.get(self.path)
         if content is None:
@@ -50,17 +47,11 @@ class Handler(BaseHTTPRequestHandler):
         if server.busy:
             server.busy -= 1
             return self.send_error(503)
-        start = int(asked.removeprefix("bytes=").removesuffix("-")) if asked and server.honours_range else 0
-        if start >= len(content):
-            return self.send_error(416)
-        self.send_response(206 if start else 200)
-        if start:
-            said = start + 1 if server.shifts_range else start
-            self.send_header("Content-Range", f"bytes {said}-{len(content) - 1}/{len(content)}")
+        self.send_response(200)
         if server.sends_length:
-            self.send_header("Content-Length", str(len(content) - start))
+            self.send_header("Content-Length", str(len(content)))
         self.end_headers()
-        rest = content[start:]
+        rest = content
         if server.cuts:
             server.cuts -= 1
             rest = rest[: len(rest) // 2]
@@ -95,7 +86,7 @@ def card(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Entry:
     """Writes a card `set` with the given files; the cache and the cards lie in `tmp_path`."""
     (tmp_path / "cards").mkdir()
     monkeypatch.setattr("graphattn.data.card.cards_folder", lambda: tmp_path / "cards")
-    monkeypatch.setattr("graphattn.data.download.PAUSE", 0.0)
+    monkeypatch.setattr("pooch.core.time.sleep", lambda seconds: None)
     monkeypatch.setenv("GRAPHATTN_CACHE", str(tmp_path / "cache"))
     monkeypatch.delenv("GRAPHATTN_DATA", raising=False)
 
@@ -131,8 +122,8 @@ def test_a_file_arrives_once_with_progress(server: Server, card: Entry, tmp_path
     assert seen[-1] == ("sub/set.csv", len(CONTENT), len(CONTENT))
     assert [done for _, done, _ in seen] == sorted(done for _, done, _ in seen)
     assert fetch("set") == folder
-    assert server.ranges == [None]  # the second call asked for nothing
-    assert server.encodings == ["identity"]  # ranges count the bytes on the wire
+    assert server.asked == 1  # the second call asked for nothing
+    assert server.encodings == ["identity"]  # the card's size counts the bytes on the wire
 
 
 def test_a_damaged_file_is_fetched_again(server: Server, card: Entry) -> None:
@@ -143,12 +134,11 @@ def test_a_damaged_file_is_fetched_again(server: Server, card: Entry) -> None:
     assert path.read_bytes() == CONTENT
 
 
-def test_cut_connections_are_continued(server: Server, card: Entry) -> None:
+def test_cut_connections_are_tried_again(server: Server, card: Entry) -> None:
     card(entry(f"{server.url}/set.csv"))
     server.cuts = 2
-    folder = fetch("set")
-    assert (folder / "set.csv").read_bytes() == CONTENT
-    assert server.ranges == [None, f"bytes={HALF}-", f"bytes={HALF + HALF // 2}-"]
+    assert (fetch("set") / "set.csv").read_bytes() == CONTENT
+    assert server.asked == 3
 
 
 def test_a_server_that_stalls_is_asked_again(server: Server, card: Entry, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -156,7 +146,7 @@ def test_a_server_that_stalls_is_asked_again(server: Server, card: Entry, monkey
     monkeypatch.setattr("graphattn.data.download.TIMEOUT", (1.0, 0.1))
     server.stalls = 1
     assert (fetch("set") / "set.csv").read_bytes() == CONTENT
-    assert server.ranges == [None, f"bytes={HALF}-"]
+    assert server.asked == 2
     server.stalls = 4
     (fetch("set") / "set.csv").unlink()
     with pytest.raises(InputError, match="the server did not answer in time"):
@@ -167,36 +157,20 @@ def test_a_cut_without_a_length_is_noticed(server: Server, card: Entry) -> None:
     card(entry(f"{server.url}/set.csv"))
     server.cuts, server.sends_length = 1, False
     assert (fetch("set") / "set.csv").read_bytes() == CONTENT
-    assert server.ranges == [None, f"bytes={HALF}-"]
+    assert server.asked == 2
 
 
-def test_a_server_that_ignores_ranges_restarts_cleanly(server: Server, card: Entry) -> None:
-    card(entry(f"{server.url}/set.csv"))
-    server.cuts, server.honours_range = 1, False
-    assert (fetch("set") / "set.csv").read_bytes() == CONTENT
-    assert server.ranges == [None, f"bytes={HALF}-"]
-
-
-def test_a_range_from_the_wrong_place_starts_afresh(server: Server, card: Entry) -> None:
-    card(entry(f"{server.url}/set.csv"))
-    server.cuts, server.shifts_range = 1, True
-    assert (fetch("set") / "set.csv").read_bytes() == CONTENT
-    assert server.ranges == [None, f"bytes={HALF}-", None]
-
-
-def test_interrupted_leaves_only_a_part_and_the_next_call_continues(server: Server, card: Entry) -> None:
+def test_interrupted_leaves_nothing(server: Server, card: Entry, tmp_path: Path) -> None:
     card(entry(f"{server.url}/set.csv"))
     server.cuts = 1000
-    with pytest.raises(InputError, match=r"cannot download http.*the connection broke.*continued") as caught:
+    with pytest.raises(InputError, match=r"cannot download http.*the connection broke.*try again$") as caught:
         fetch("set")
     assert str(caught.value).count("\n") == 0
-    server.cuts, server.ranges = 0, []
-    folder = Path(fetch("set"))
-    assert (folder / "set.csv").read_bytes() == CONTENT
-    assert server.ranges == [f"bytes={HALF + HALF // 2 + HALF // 4 + HALF // 8}-"]
+    assert server.asked == 4
+    assert names(tmp_path / "cache") == []
 
 
-def test_stopped_by_the_user_leaves_only_a_part(server: Server, card: Entry, tmp_path: Path) -> None:
+def test_stopped_by_the_user_leaves_nothing(server: Server, card: Entry, tmp_path: Path) -> None:
     card(entry(f"{server.url}/set.csv"))
 
     def stop(*_: object) -> None:
@@ -204,26 +178,34 @@ def test_stopped_by_the_user_leaves_only_a_part(server: Server, card: Entry, tmp
 
     with pytest.raises(KeyboardInterrupt):
         fetch("set", progress=stop)
-    assert names(tmp_path / "cache") == ["datasets/set/set.csv.part"]
-    assert (fetch("set") / "set.csv").read_bytes() == CONTENT
+    assert names(tmp_path / "cache") == []
 
 
-def test_a_complete_part_needs_no_transfer(server: Server, card: Entry, tmp_path: Path) -> None:
+@pytest.mark.parametrize("sends_length", [True, False])
+def test_a_file_larger_than_its_card_says_is_stopped(server: Server, card: Entry, tmp_path: Path, sends_length: bool) -> None:
+    """Not much more than the size is ever read."""
+    server.files["/set.csv"], server.sends_length = CONTENT * 50, sends_length
     card(entry(f"{server.url}/set.csv"))
-    part = tmp_path / "cache" / "datasets" / "set" / "set.csv.part"
-    part.parent.mkdir(parents=True)
-    part.write_bytes(CONTENT)
-    assert names(fetch("set")) == ["set.csv"]
-    assert server.ranges == []
+    seen: list[int] = []
+    with pytest.raises(InputError, match=rf"cannot download .*/set.csv: it has more than the {len(CONTENT):,} bytes expected$"):
+        fetch("set", progress=lambda name, done, total: seen.append(done))
+    assert max(seen, default=0) <= len(CONTENT)
+    assert server.asked == 1
+    assert names(tmp_path / "cache") == []
 
 
-def test_a_part_that_is_too_long_starts_afresh(server: Server, card: Entry, tmp_path: Path) -> None:
+def test_an_archive_has_a_limit(server: Server, card: Entry, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("graphattn.data.download.MOST_ARCHIVE_BYTES", 1000)
+    card(entry(f"{server.url}/set.csv", member="a/set.csv"))
+    with pytest.raises(InputError, match="it has more than the 1,000 bytes expected"):
+        fetch("set")
+
+
+def test_a_file_that_takes_too_long_is_stopped(server: Server, card: Entry, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("graphattn.data.download.MOST_SECONDS", 0.0)
     card(entry(f"{server.url}/set.csv"))
-    part = tmp_path / "cache" / "datasets" / "set" / "set.csv.part"
-    part.parent.mkdir(parents=True)
-    part.write_bytes(CONTENT + b"more")
-    assert (fetch("set") / "set.csv").read_bytes() == CONTENT
-    assert server.ranges == [None]
+    with pytest.raises(InputError, match="it takes more than the 0 seconds allowed"):
+        fetch("set")
 
 
 def test_a_wrong_sum_is_refused_and_deleted(server: Server, card: Entry, tmp_path: Path) -> None:
@@ -238,7 +220,7 @@ def test_not_found_names_the_address_and_is_not_repeated(server: Server, card: E
     card(entry(f"{server.url}/gone.csv"))
     with pytest.raises(InputError, match=rf"cannot download {server.url}/gone.csv: the server answered 404"):
         fetch("set")
-    assert len(server.ranges) == 1
+    assert server.asked == 1
     assert names(tmp_path / "cache") == []
 
 
@@ -273,7 +255,7 @@ def test_members_of_an_archive(server: Server, card: Entry) -> None:
     folder = fetch("set")
     assert names(folder) == ["set.csv", "split.json"]
     assert (folder / "set.csv").read_bytes() == CONTENT
-    assert len(server.ranges) == 2  # one download, continued once
+    assert server.asked == 2  # one download, tried twice
 
 
 @pytest.mark.parametrize(
@@ -305,7 +287,7 @@ def test_no_address_says_where_to_get_it_before_anything_is_fetched(server: Serv
     card(entry(None), split)
     with pytest.raises(InputError, match=r"no direct download for set.csv: get it from https://example.org and put it"):
         fetch("set")
-    assert server.ranges == []
+    assert server.asked == 0
     (tmp_path / "cache" / "datasets" / "set").mkdir(parents=True)
     (tmp_path / "cache" / "datasets" / "set" / "set.csv").write_bytes(b"put here by hand")
     assert names(fetch("set")) == ["set.csv", "split.json"]
@@ -331,7 +313,7 @@ def test_own_data_come_before_the_cache_and_the_net(
     cached = dataset_folder("set")  # not in GRAPHATTN_DATA: downloaded
     assert cached == tmp_path / "cache" / "datasets" / "set"
     assert dataset_folder("set") == cached
-    assert len(server.ranges) == 1
+    assert server.asked == 1
     (tmp_path / "mine" / "own").mkdir(parents=True)
     (tmp_path / "mine" / "own" / "set.csv").write_bytes(b"mine")
     assert dataset_folder("set") == tmp_path / "mine" / "own"

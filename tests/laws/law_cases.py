@@ -29,8 +29,8 @@ from graphattn.nn import (
 )
 from graphattn.nn.encoder import attention_parts
 from graphattn.ops import NORMALISERS, Additive, AdjacencyMask, BlockDiagonalMask, EdgeFeatures, Mask, Static, attention
+from graphattn.ops.backends import CPU
 from graphattn.ops.cpu import sort
-from graphattn.ops.fused import NORMALISERS as FUSED_NORMALISERS
 from graphattn.transforms import structure_transform
 
 law = settings(deadline=None, derandomize=True, max_examples=10, database=None, suppress_health_check=[HealthCheck.too_slow])
@@ -65,14 +65,14 @@ def same_bits(left: list[Tensor], right: list[Tensor]) -> bool:
 
 
 @contextmanager
-def pieces_of(size: int) -> Iterator[None]:
-    """Pieces of work of so many edges in masks first used meanwhile: small graphs have hubs, whose rows are cut, too."""
-    before = sort.SMALLEST_PIECE
-    sort.SMALLEST_PIECE = size
+def items_of(size: int) -> Iterator[None]:
+    """Items of work of so many edges in masks first used meanwhile: small graphs have hubs, whose rows are cut, too."""
+    before = sort.SMALLEST_ITEM
+    sort.SMALLEST_ITEM = size
     try:
         yield
     finally:
-        sort.SMALLEST_PIECE = before
+        sort.SMALLEST_ITEM = before
 
 
 # --- graphs ---------------------------------------------------------------------------------------------------------
@@ -95,7 +95,7 @@ class Graphs:
         return self.edge_index.shape[1]
 
     def adjacency(self) -> AdjacencyMask:
-        """Made anew each time: the mask that is remembered of an edge list has its pieces cut already."""
+        """Made anew each time: the mask that is remembered of an edge list has its items cut already."""
         return AdjacencyMask.from_edge_index(self.edge_index.clone(), self.num_nodes)
 
     def blocks(self) -> BlockDiagonalMask:
@@ -196,7 +196,7 @@ class OpCase:
     @property
     def fused(self) -> bool:
         """Whether the fused kernels know this form."""
-        return self.normaliser in FUSED_NORMALISERS
+        return self.normaliser in CPU.normalisers
 
     @contextmanager
     def kernels(self) -> Iterator[None]:
@@ -257,6 +257,7 @@ class OpCase:
 
 
 SCORES = ("dot", "additive", "tanh", "static")
+FUSED_NORMALISERS = ("softmax", "sigmoid", "relu", "softmax1")
 ALL_OP_CASES = [
     OpCase(mask, score, normaliser, bias, edge_attr)
     for mask, score, normaliser, bias, edge_attr in product(

@@ -24,8 +24,8 @@ from law_cases import (
     assert_equal,
     gradients,
     graphs,
+    items_of,
     law,
-    pieces_of,
     rectangular,
     same_bits,
 )
@@ -38,8 +38,8 @@ from graphattn.ops.philox import dropout_mask
 
 NAMES = ("query", "key", "value")
 seeds = st.integers(0, 999)
-# Work in pieces as usual, which no small graph fills; and so small that most rows are cut in parts.
-pieces = st.sampled_from([sort.SMALLEST_PIECE, 1])
+# Work in items as usual, which no small graph fills; and so small that most rows are cut in parts.
+items = st.sampled_from([sort.SMALLEST_ITEM, 1])
 
 
 def check(
@@ -48,7 +48,7 @@ def check(
     pairs: list[tuple[int, int]],
     tensors: dict[str, Tensor],
     dtype: torch.dtype,
-    piece: int = sort.SMALLEST_PIECE,
+    item: int = sort.SMALLEST_ITEM,
 ) -> None:
     """Holds the op in `dtype` against the oracle in float64 on the same rounded inputs."""
     given = {name: tensor.detach().to(dtype).requires_grad_() for name, tensor in tensors.items()}
@@ -57,7 +57,7 @@ def check(
     expected_gradients = gradients(expected, list(exact.values())) if expected.requires_grad else []
     with_weights, weights = case(mask, given, return_attention=True)
     assert_equal(weights, expected_weights)
-    with case.kernels(), pieces_of(piece):
+    with case.kernels(), items_of(item):
         fused = case(mask, given)
     for out in (fused, with_weights):
         assert out.dtype == dtype
@@ -69,16 +69,16 @@ def check(
 
 @pytest.mark.parametrize("case", OP_CASES, ids=str)
 @law
-@given(made=graphs(), seed=seeds, piece=pieces)
-def test_float64(case: OpCase, made: Graphs, seed: int, piece: int) -> None:
-    check(case, made.mask(case.mask), made.pairs(case.mask), case.of(made, seed), torch.float64, piece)
+@given(made=graphs(), seed=seeds, item=items)
+def test_float64(case: OpCase, made: Graphs, seed: int, item: int) -> None:
+    check(case, made.mask(case.mask), made.pairs(case.mask), case.of(made, seed), torch.float64, item)
 
 
 @pytest.mark.parametrize("case", COVERING_CASES, ids=str)
 @law
-@given(made=graphs(), seed=seeds, piece=pieces)
-def test_float32(case: OpCase, made: Graphs, seed: int, piece: int) -> None:
-    check(case, made.mask(case.mask), made.pairs(case.mask), case.of(made, seed), torch.float32, piece)
+@given(made=graphs(), seed=seeds, item=items)
+def test_float32(case: OpCase, made: Graphs, seed: int, item: int) -> None:
+    check(case, made.mask(case.mask), made.pairs(case.mask), case.of(made, seed), torch.float32, item)
 
 
 # Which numbers are stored in bfloat16 has nothing to do with the normaliser: one of the three kernels is compiled.
@@ -91,10 +91,10 @@ def test_bfloat16(case: OpCase, made: Graphs, seed: int) -> None:
 
 @pytest.mark.parametrize("case", RECTANGULAR_CASES, ids=str)
 @law
-@given(mask=rectangular(), seed=seeds, piece=pieces)
-def test_rectangular_masks(case: OpCase, mask: AdjacencyMask, seed: int, piece: int) -> None:
+@given(mask=rectangular(), seed=seeds, item=items)
+def test_rectangular_masks(case: OpCase, mask: AdjacencyMask, seed: int, item: int) -> None:
     pairs = list(zip(mask.source.tolist(), mask.target.tolist(), strict=True))
-    check(case, mask, pairs, case.tensors(len(pairs), mask.num_sources, mask.num_targets, seed), torch.float64, piece)
+    check(case, mask, pairs, case.tensors(len(pairs), mask.num_sources, mask.num_targets, seed), torch.float64, item)
 
 
 LAYOUT_CASES = [
@@ -108,8 +108,8 @@ LAYOUT_CASES = [
 @pytest.mark.parametrize("layout", ["packed", "shared"])
 @pytest.mark.parametrize("case", LAYOUT_CASES, ids=str)
 @law
-@given(made=graphs(), seed=seeds, piece=pieces)
-def test_tables_that_are_one(case: OpCase, layout: str, made: Graphs, seed: int, piece: int) -> None:
+@given(made=graphs(), seed=seeds, item=items)
+def test_tables_that_are_one(case: OpCase, layout: str, made: Graphs, seed: int, item: int) -> None:
     """Query, key and value packed in one table, or one table as key and value, give what three tables give."""
     tensors, mask = case.of(made, seed, value_channels=CHANNELS), made.mask(case.mask)
     tables = [tensors.pop(name) for name in ("query", "key", "value")]
@@ -118,7 +118,7 @@ def test_tables_that_are_one(case: OpCase, layout: str, made: Graphs, seed: int,
     expected, _ = oracle(case, made.pairs(case.mask), made.num_nodes, {**tensors, **dict(zip(NAMES, tables, strict=True))})
     packed = torch.stack(tables, 1).detach().requires_grad_()
     given_tables = (packed, None, None) if layout == "packed" else tuple(tables)
-    with case.kernels(), pieces_of(piece):
+    with case.kernels(), items_of(item):
         out = case(mask, {**tensors, **dict(zip(NAMES, given_tables, strict=True))})
     assert_equal(out, expected)
     if expected.requires_grad:

@@ -15,9 +15,9 @@ from law_cases import (
     LayerInputs,
     OpCase,
     gradients,
+    items_of,
     large_graphs,
     layer_gradients,
-    pieces_of,
     same_bits,
     types,
 )
@@ -32,13 +32,13 @@ GRAPHS = large_graphs()
     ("case", "dropout"), [*((case, 0.0) for case in OP_CASES), *((case, 0.3) for case in COVERING_CASES)], ids=str
 )
 def test_op(case: OpCase, dropout: float) -> None:
-    """In pieces so small that the rows of hubs are cut; in a type that law 3 has compiled the same kernels for."""
+    """In items so small that the rows of hubs are cut; in a type that law 3 has compiled the same kernels for."""
     tensors, mask = case.of(GRAPHS), GRAPHS.mask(case.mask)
     dtype = torch.float64 if dropout else types(case)[-1]
     tensors = {name: tensor.detach().to(dtype).requires_grad_() for name, tensor in tensors.items()}
 
     def run(number: int) -> list[Tensor]:
-        with threads(number), case.kernels(), pieces_of(64):
+        with threads(number), case.kernels(), items_of(64):
             out = case(mask, tensors, dropout=dropout, seed=5)
             return [out.detach(), *gradients(out, list(tensors.values()))]
 

@@ -12,13 +12,12 @@ import torch
 
 import graphattn
 from graphattn import InputError
-from graphattn.ops import NORMALISERS, Additive, AdjacencyMask, BlockDiagonalMask, Dot, Static
-from graphattn.ops.backends import server
-from graphattn.ops.block import LARGE
+from graphattn.ops import NORMALISERS, Additive, AdjacencyMask, BlockDiagonalMask, Dot, Static, backends
+from graphattn.ops.backends import LARGE
+from graphattn.ops.backends.report import server
 from graphattn.ops.cpu import store, threads
 
 front = importlib.import_module("graphattn.ops.attention")
-block = importlib.import_module("graphattn.ops.block")
 SCORES = [Dot(), Additive(torch.ones(1, 1)), Static(torch.ones(2, 1, 1))]
 
 
@@ -26,18 +25,14 @@ SCORES = [Dot(), Additive(torch.ones(1, 1)), Static(torch.ones(2, 1, 1))]
 def served(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Who serves calls, instead of serving them."""
     names: list[str] = []
+    for backend in backends.BACKENDS:
+        kind = "fused" if backend in backends.FUSED else {"torch": "torch", "reference": "plain"}[backend.name]
 
-    def note(name: str, result: Any) -> Any:
-        def serve(query: torch.Tensor, *_: object, **__: object) -> Any:
-            names.append(name)
-            return result(query)
+        def serve(call: backends.Call, kind: str = kind) -> tuple[torch.Tensor, None]:
+            names.append(kind)
+            return torch.zeros_like(call.query), None
 
-        return serve
-
-    monkeypatch.setattr(front, "fused_attention", note("fused", torch.zeros_like))
-    monkeypatch.setattr(block.F, "scaled_dot_product_attention", note("torch", torch.zeros_like))
-    for module in (front, block):
-        monkeypatch.setattr(module, "attention_reference", note("plain", lambda query: (torch.zeros_like(query), None)))
+        monkeypatch.setattr(backend, "run", serve)
     return names
 
 
@@ -95,7 +90,7 @@ def test_it_fits_the_screen(columns: int, capsys: pytest.CaptureFixture[str], mo
         ["masked"] * 3 + ["full"] * 3,
         ["normaliser", *["dot", "additive", "static"] * 2],
         ["softmax", *["fused"] * 3, "fused¹", "fused", "fused"],
-        ["sigmoid", *["fused"] * 6],
+        ["softmax1", *["fused"] * 6],
     ]
     assert "…" not in "".join(lines)
 
@@ -103,8 +98,8 @@ def test_it_fits_the_screen(columns: int, capsys: pytest.CaptureFixture[str], mo
 def test_reasons_and_settings(capsys: pytest.CaptureFixture[str]) -> None:
     text = printed(capsys)
     assert f"¹ torch's scaled_dot_product_attention on one graph of {LARGE} nodes or more, without dropout" in text
-    assert "² sparsemax needs the scores of a row in order" in text
-    assert "³ entmax15 needs the scores of a row in order" in text
+    assert "² the normaliser sparsemax has no CPU kernel" in text
+    assert "³ the normaliser entmax15 has no CPU kernel" in text
     assert "returned weights the weights are wanted" in text
     assert "over 128 heads there must be 1 to 128 heads" in text
     assert "over 128 edge channels edge features must have 1 to 128 channels" in text

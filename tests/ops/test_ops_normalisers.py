@@ -16,6 +16,7 @@ from graphattn.ops import NORMALISERS, AdjacencyMask, attention
 
 DENSE: dict[str, Callable[[Tensor], Tensor]] = {
     "softmax": lambda row: row.softmax(0),
+    "softmax1": lambda row: torch.cat([row, row.new_zeros(1)]).softmax(0)[:-1],
     "sigmoid": lambda row: (row - math.log(len(row))).sigmoid(),
     "relu": lambda row: row.relu() / len(row),
     "sparsemax": lambda row: entmax.sparsemax(row, dim=0),
@@ -72,8 +73,9 @@ def test_a_bias_of_minus_infinity_masks_an_edge(normaliser):
     mask = AdjacencyMask.from_edge_index(torch.tensor([[0, 1, 1], [0, 0, 1]]), 2)
     bias = torch.tensor([[0.0], [float("-inf")], [float("-inf")]], dtype=torch.float64)
     out, alpha = attention(query, query, value, mask, normaliser=normaliser, bias=bias, return_attention=True)
-    # One score of 1 among |M| = 2 edges (the masked one counts): σ(1 - log 2) and 1/2; alone on the simplex: 1.
-    expected = {"sigmoid": 1 / (1 + 2 * math.exp(-1)), "relu": 0.5}.get(normaliser, 1.0)
+    # One score of 1 among |M| = 2 edges (the masked one counts): σ(1 - log 2) and 1/2; e / (1 + e); alone on the simplex: 1.
+    known = {"sigmoid": 1 / (1 + 2 * math.exp(-1)), "relu": 0.5, "softmax1": math.e / (1 + math.e)}
+    expected = known.get(normaliser, 1.0)
     torch.testing.assert_close(alpha.flatten(), torch.tensor([expected, 0.0, 0.0], dtype=torch.float64))
     torch.testing.assert_close(out.flatten(), torch.tensor([3 * expected, 0.0], dtype=torch.float64))
     (gradient,) = torch.autograd.grad(out.sum(), query)

@@ -25,7 +25,7 @@ from graphattn.nn.conv.message_passing import (
     with_self_loops,
 )
 from graphattn.ops import Additive, AdjacencyMask, EdgeFeatures
-from graphattn.ops.fused import head_products
+from graphattn.ops.backends import head_products
 
 _STEPS = own_steps(torch_geometric.nn.GATConv)
 

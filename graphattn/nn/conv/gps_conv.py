@@ -15,8 +15,7 @@ from torch_geometric.utils import to_dense_batch
 from graphattn.errors import InputError
 from graphattn.nn.projection import has_hooks
 from graphattn.ops import BlockDiagonalMask, attention
-from graphattn.ops.fused import why_not_fused
-from graphattn.ops.settings import requested_backend
+from graphattn.ops.backends import why_not_fused
 
 
 class GPSConv(torch_geometric.nn.GPSConv):
@@ -85,7 +84,7 @@ def mask_or_reason(
     if torch.jit.is_tracing():  # type: ignore[attr-defined]
         return "torch.jit.trace is at work"
     rows = x.new_empty(1, attn.num_heads, attn.head_dim)
-    if reason := why_not_fused(rows, rows, "softmax", None, False):
+    if reason := why_not_fused(rows, rows):
         return reason
     if batch is None:
         return BlockDiagonalMask.single(x.shape[0], x.device)
@@ -104,14 +103,8 @@ def _is_as_made(module: nn.Module, kind: type[nn.Module]) -> bool:
 def _on_blocks(attn: nn.MultiheadAttention, x: Tensor, mask: BlockDiagonalMask) -> Tensor:
     packed = F.linear(x, attn.in_proj_weight, attn.in_proj_bias).unflatten(-1, (3, attn.num_heads, -1))
     dropout = attn.dropout if attn.training else 0.0
-    if mask.ptr.shape[0] == 2 and mask.order is None and not dropout and requested_backend() != "cpu":
-        # One graph alone is served best by torch's own kernel, which takes [1, heads, nodes, channels].
-        query, key, value = packed.permute(1, 2, 0, 3).unsqueeze(1).unbind(0)
-        out = F.scaled_dot_product_attention(query, key, value).squeeze(0).transpose(0, 1)
-    else:
-        result = attention(packed, None, None, mask, dropout=dropout)
-        assert isinstance(result, Tensor)
-        out = result
+    out = attention(packed, None, None, mask, dropout=dropout)
+    assert isinstance(out, Tensor)
     return F.linear(out.flatten(1), attn.out_proj.weight, attn.out_proj.bias)
 
 

@@ -17,8 +17,8 @@ from torch_geometric.utils.loop import compute_loop_attr
 
 from graphattn.errors import InputError
 from graphattn.nn.projection import has_hooks, is_plain
-from graphattn.ops import AdjacencyMask, EdgeFeatures, Score
-from graphattn.ops.fused import fused_attention, storage_type, why_not_fused
+from graphattn.ops import AdjacencyMask, EdgeFeatures, Score, normaliser_of
+from graphattn.ops.backends import Call, choose_fused, why_not_fused
 
 _METHODS = ("message", "aggregate", "message_and_aggregate", "update", "edge_update")
 _FILLS = ("add", "mean", "min", "max", "mul")
@@ -72,7 +72,7 @@ def why_not_kernels(layer: MessagePassing, x: tuple[Tensor, Tensor | None], edge
             return f"the vectors of sources are on {source.device}, those of targets on {vectors.device}"
     rows = torch.empty((1, layer.heads, layer.out_channels), device=source.device)
     features = EdgeFeatures(torch.empty(0, _width(edge_attr))) if isinstance(edge_attr, Tensor) else None
-    return why_not_fused(rows, rows, "softmax", features, False)
+    return why_not_fused(rows, rows, edge_attr=features)
 
 
 def why_not_edge_attr(layer: MessagePassing, edge_attr: Tensor | None, edge_index: Tensor, num_edges: int) -> str | None:
@@ -191,8 +191,8 @@ def attend(
 ) -> Tensor:
     """`graphattn.ops.attention` with the dropout of the layer and outside autocast, for a call that passed all checks.
 
-    Query, key and value are as `graphattn.ops.fused` takes them, and give the output their type; `score` has the type that
-    they are computed in.
+    Query, key and value are as `graphattn.ops.backends.Call` has them, and give the output their type; `score` has the type
+    that they are computed in.
 
     Raises:
         InputError: where a map of the layer, by an adapter or a hook, gave another number of rows than there are nodes.
@@ -203,12 +203,14 @@ def attend(
     dropout = layer.dropout if layer.training else 0.0
     seed = torch.randint(2**63 - 1, (), device=query.device) if dropout else None
     dtype, compute = query.dtype, torch.promote_types(query.dtype, torch.float32)
-    storage = storage_type(query, dtype)
+    backend = choose_fused(query.device)
+    storage = backend.storage_type(dtype)
     query, key, value = (None if table is None else table.to(storage) for table in (query, key, value))  # type: ignore[assignment]
     if features is not None:
         features = EdgeFeatures(*(None if part is None else part.to(compute) for part in features))  # type: ignore[arg-type]
     with no_autocast(query.device):
-        return fused_attention(query, key, value, mask, score, "softmax", None, features, dropout, seed).to(dtype)
+        out, _ = backend.run(Call(query, key, value, mask, score, normaliser_of("softmax"), None, features, dropout, seed))
+    return out.to(dtype)
 
 
 def no_autocast(device: torch.device) -> contextlib.AbstractContextManager[object]:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import NamedTuple
 
 import torch
 
 from graphattn.ops.cpu.specialise import Constants, Kernel
+from graphattn.ops.normaliser import normaliser_of
 
 # The longest vector that a row is read in, in bytes: beyond it the registers of a core would not hold the sums.
 TILE_BYTES = 512
@@ -17,6 +19,13 @@ PART_BYTES = (512, 256)
 MOST_DENSE_CHANNELS = 64
 
 STORAGE = {torch.float32: "float32", torch.float64: "float64", torch.bfloat16: "bfloat16"}
+COMPUTE = {"float32": "float32", "float64": "float64", "bfloat16": "float32"}
+BYTES = {"float32": 4, "float64": 8}
+
+# The templates of the scores, by the name of the score or, of an additive one, of its activation.
+SCORES = {"dot": "score_dot", "leaky_relu": "score_additive", "tanh": "score_additive"}
+# The normalisers that have a template, `kernels/normaliser_….py`.
+NORMALISERS = frozenset(path.stem.removeprefix("normaliser_") for path in Path(__file__).parent.glob("kernels/normaliser_*.py"))
 
 
 class Form(NamedTuple):
@@ -38,13 +47,13 @@ class Form(NamedTuple):
 
     @property
     def compute(self) -> str:
-        return "float64" if self.storage == "float64" else "float32"
+        return COMPUTE[self.storage]
 
     @property
     def dense(self) -> bool:
         """Whether `kernels/blocks.py` serves it."""
-        lanes = 8 if self.storage == "float64" else 16
-        plain = self.blocks and self.score == "dot" and self.normaliser == "softmax" and not (self.dropout or self.shared)
+        lanes = 64 // BYTES[self.compute]
+        plain = self.blocks and (self.score, self.normaliser) == ("dot", "softmax") and not (self.dropout or self.shared)
         widths = (self.key_channels, self.value_channels)
         return (
             plain
@@ -63,8 +72,15 @@ class Form(NamedTuple):
         return Kernel(("blocks",), function, constants)
 
     def kernel(self, function: str, columns: bool = False) -> Kernel:
-        """The kernel "forward", "backward" or one of their "_merge"."""
-        size = 8 if self.compute == "float64" else 4
+        """The kernel "forward", "backward" or one of their "_merge".
+
+        Raises:
+            ValueError: on a score or a normaliser that has no template.
+        """
+        if self.score not in SCORES or self.normaliser not in NORMALISERS:
+            raise ValueError(f"there is no CPU kernel for the score {self.score!r} with the normaliser {self.normaliser!r}")
+        flags = normaliser_of(self.normaliser)
+        size = BYTES[self.compute]
         constants: Constants = (
             ("HEADS", self.heads),
             ("KEY_CHANNELS", self.key_channels),
@@ -77,7 +93,9 @@ class Form(NamedTuple):
             ("COMPUTE", self.compute),
             ("INDEX_BITS", self.index_bits),
             ("SCORE", self.score),
-            ("NORMALISER", self.normaliser),
+            ("KEEPS_STATE", flags.keeps_state),
+            ("NEEDS_DELTA", flags.needs_delta),
+            ("SUMS_TO_ONE", flags.sums_to_one),
             ("BLOCKS", self.blocks),
             ("DROPOUT", self.dropout),
             ("EDGE_KEY", self.edge_key),
@@ -85,9 +103,8 @@ class Form(NamedTuple):
             ("SHARED", self.shared),
             ("COLUMNS", columns),
         )
-        score = "score_dot" if self.score == "dot" else "score_additive"
-        direction = function.removesuffix("_merge")
-        return Kernel(("common", score, f"normaliser_{self.normaliser}", direction), function, constants)
+        templates = ("common", SCORES[self.score], f"normaliser_{self.normaliser}", function.removesuffix("_merge"))
+        return Kernel(templates, function, constants)
 
 
 def whole_heads(heads: int, channels: int, size: int) -> int:
@@ -104,6 +121,6 @@ def tile_length(heads: int, channels: int, size: int) -> int:
 
 def padded_channels(channels: int, dtype: torch.dtype) -> int:
     """The number of channels that a head is padded to: itself, or the next multiple of a part where it is wider than a tile."""
-    size = 8 if dtype == torch.float64 else 4
+    size = BYTES[COMPUTE[STORAGE[dtype]]]
     part = PART_BYTES[-1] // size
     return channels if channels * size <= TILE_BYTES else -(-channels // part) * part

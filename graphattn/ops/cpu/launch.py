@@ -1,28 +1,47 @@
-"""From tensors to a run of the kernels: outputs are made, addresses gathered, pieces of work handed out.
+"""From tensors to a run of the kernels: outputs are made, addresses gathered, items of work handed out.
 
-A step of a small graph takes microseconds in the kernels, so this file is frugal with what it does in Python.
+Arguments are passed by name: a kernel's own line that unpacks them gives their order. A step of a small graph takes
+microseconds in the kernels, so this file is frugal with what it does in Python.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from functools import cache
-from typing import Any
 
 import torch
 from torch import Tensor
 
-from graphattn.ops.cpu.form import STORAGE, Form
-from graphattn.ops.cpu.specialise import address
+from graphattn.ops.cpu.form import BYTES, STORAGE, Form
+from graphattn.ops.cpu.specialise import Kernel, address, argument_names
 from graphattn.ops.cpu.threads import float_bits, run
 from graphattn.ops.inputs import Inputs, compute_type, empty_gradients, empty_outputs
 from graphattn.ops.memory import empty
+from graphattn.ops.normaliser import normaliser_of
 
 # Nodes of a graph up to which full attention is a small dense product; larger graphs go edge by edge.
 MOST_DENSE_NODES = 1024
 
-_dense_kernel = cache(lambda form, function: address(form.dense_kernel(function)))
-_kernel = cache(lambda form, function, columns: address(form.kernel(function, columns)))
+
+@cache
+def _dense_kernel(form: Form, function: str) -> tuple[int, tuple[str, ...]]:
+    return _entry(form.dense_kernel(function))
+
+
+@cache
+def _kernel(form: Form, function: str, columns: bool) -> tuple[int, tuple[str, ...]]:
+    return _entry(form.kernel(function, columns))
+
+
+def _entry(kernel: Kernel) -> tuple[int, tuple[str, ...]]:
+    """The address of a kernel, and the names of its arguments."""
+    return address(kernel), argument_names(kernel)
+
+
+def _call(entry: tuple[int, tuple[str, ...]], arguments: Mapping[str, int], num_items: int) -> None:
+    kernel, names = entry
+    run(kernel, [0 if name == "_" else arguments[name] for name in names], num_items)
 
 
 def _form(inputs: Inputs, query: Tensor, value: Tensor) -> Form:
@@ -43,56 +62,77 @@ def _form(inputs: Inputs, query: Tensor, value: Tensor) -> Form:
     )
 
 
-def _options(inputs: Inputs) -> tuple[int, int, int, int]:
-    """Seed, threshold of dropout, factor of the weights that are kept, and scale."""
-    scale = float_bits(inputs.scale)
-    if inputs.seed is None:
-        return 0, 0, 0, scale
-    return int(inputs.seed), math.ceil(inputs.dropout * 2**32), float_bits(1 / (1 - inputs.dropout)), scale
-
-
 def _address(tensor: Tensor | None) -> int:
     return 0 if tensor is None else tensor.data_ptr()
 
 
-def _rows(table: Tensor) -> tuple[int, int]:
-    """Address and distance of rows in bytes."""
-    return table.data_ptr(), table.stride(0) * table.element_size()
+def _stride(rows: Tensor | None) -> int:
+    """The distance of rows in bytes."""
+    return 0 if rows is None else rows.stride(0) * rows.element_size()
 
 
-def forward(*arguments: Any) -> tuple[Tensor, Tensor, Tensor]:
+def _options(inputs: Inputs, extras: tuple[Tensor | None, ...]) -> dict[str, int]:
+    """The arguments that all kernels on edges share."""
+    weight, bias, attr, edge_key = extras
+    dropout = inputs.seed is not None
+    return {
+        "weight": _address(weight),
+        "bias": _address(bias),
+        "attr": _address(attr),
+        "edge_keys": _address(edge_key),
+        "seed": 0 if inputs.seed is None else int(inputs.seed),
+        "threshold": math.ceil(inputs.dropout * 2**32) if dropout else 0,
+        "factor_bits": float_bits(1 / (1 - inputs.dropout)) if dropout else 0,
+        "scale_bits": float_bits(inputs.scale),
+    }
+
+
+def forward(inputs: Inputs) -> tuple[Tensor, Tensor, Tensor]:
     """Output, statistics and sums of edge features, through the general kernels or those of small dense blocks."""
-    inputs = Inputs(*arguments)
     query, key, value = inputs.tables
-    form, pieces, extras = _form(inputs, query, value), inputs.row_pieces, inputs.extras
-    outputs = empty_outputs(inputs, query, value)
+    form, items = _form(inputs, query, value), inputs.row_items
+    out, statistics, feature_sums = outputs = empty_outputs(inputs, query, value)
+    arguments = {
+        "queries": query.data_ptr(),
+        "query_stride": _stride(query),
+        "keys": key.data_ptr(),
+        "key_stride": _stride(key),
+        "values": value.data_ptr(),
+        "value_stride": _stride(value),
+        "out": out.data_ptr(),
+        "statistics": statistics.data_ptr(),
+    }
     if form.dense and _fits(inputs):
-        tables = (*_rows(query), *_rows(key), *_rows(value))
-        _run_dense(form, "blocks_forward", inputs, tables, (outputs[0].data_ptr(), outputs[1].data_ptr()))
+        _run_dense(form, "blocks_forward", inputs, arguments)
         return outputs
-    states = _states(pieces, form.heads * (2 + form.value_channels + form.edge_channels * form.edge_value), query.dtype)
-    rows = (inputs.row_pointers, inputs.row_neighbours, inputs.row_edges)
-    words = (
-        *(0, pieces.shape[0], pieces.data_ptr(), *map(_address, rows)),
-        *(*_rows(query), *_rows(key), *_rows(value), *map(_address, extras)),
-        *(*_options(inputs), *map(_address, outputs), _address(states)),
-    )
-    run(_kernel(form, "forward", False), words, pieces.shape[0])
+    extras = inputs.extras  # alive until the kernel has run
+    states = _states(items, form.heads * (2 + form.value_channels + form.edge_channels * form.edge_value), query.dtype)
+    arguments |= _options(inputs, extras) | {
+        "num_items": items.shape[0],
+        "items": items.data_ptr(),
+        "pointers": inputs.row_pointers.data_ptr(),
+        "neighbours": inputs.row_neighbours.data_ptr(),
+        "edge_list": _address(inputs.row_edges),
+        "feature_sums": feature_sums.data_ptr(),
+        "states": _address(states),
+    }
+    _call(_kernel(form, "forward", False), arguments, items.shape[0])
     if states is not None:
-        run(_kernel(form, "forward_merge", False), words, 1)
+        _call(_kernel(form, "forward_merge", False), arguments, 1)
     return outputs
 
 
 def _fits(inputs: Inputs) -> bool:
     """Whether all graphs are small enough for their keys and scores to stay in a core's cache."""
-    graphs = inputs.row_edges
-    return graphs.shape[0] > 0 and int(graphs[0, 1]) <= MOST_DENSE_NODES
+    graphs = inputs.graphs
+    return graphs is not None and graphs.shape[0] > 0 and int(graphs[0, 1]) <= MOST_DENSE_NODES
 
 
-def _run_dense(form: Form, function: str, inputs: Inputs, tables: tuple[int, ...], others: tuple[int, ...]) -> None:
+def _run_dense(form: Form, function: str, inputs: Inputs, arguments: dict[str, int]) -> None:
     """Full attention graph by graph; each thread gets room for a graph's transposed tables and four queries' scores."""
-    graphs, backward = inputs.row_edges, function == "blocks_backward"
-    size = 8 if form.storage == "float64" else 4
+    graphs, backward = inputs.graphs, function == "blocks_backward"
+    assert graphs is not None
+    size = BYTES[form.compute]
     lanes = 64 // size
     padded = -(-int(graphs[0, 1]) // lanes) * lanes
     width = form.key_channels + 4 + (form.value_channels + 4 if backward else 0)
@@ -100,72 +140,126 @@ def _run_dense(form: Form, function: str, inputs: Inputs, tables: tuple[int, ...
     threads = min(torch.get_num_threads(), graphs.shape[0])
     room = torch.empty(threads * room_of_thread, dtype=torch.uint8)
     bias = None if inputs.bias is None else inputs.bias.contiguous()
-    words = (
-        *(0, 0, graphs.shape[0], graphs.data_ptr(), inputs.row_pointers.data_ptr(), *tables),
-        *(_address(bias), float_bits(inputs.scale), *others, room.data_ptr(), room_of_thread),
-    )
+    arguments |= {
+        "num_graphs": graphs.shape[0],
+        "graphs": graphs.data_ptr(),
+        "pointers": inputs.row_pointers.data_ptr(),
+        "bias": _address(bias),
+        "scale_bits": float_bits(inputs.scale),
+        "room": room.data_ptr(),
+        "room_of_thread": room_of_thread,
+    }
     # No more threads than have room, even if their number is raised meanwhile.
-    run(_dense_kernel(form, function), words, threads)
+    _call(_dense_kernel(form, function), arguments, threads)
 
 
-def _states(pieces: Tensor, length: int, dtype: torch.dtype) -> Tensor | None:
+def _states(items: Tensor, length: int, dtype: torch.dtype) -> Tensor | None:
     """Room for the states of parts of a row, where there are any; only theirs is ever touched."""
-    if pieces.shape[0] < 2 or not bool(pieces[:, 4].any()):
+    if items.shape[0] < 2 or not bool(items[:, 4].any()):
         return None
-    return torch.empty((pieces.shape[0], length), dtype=compute_type(dtype))
+    return torch.empty((items.shape[0], length), dtype=compute_type(dtype))
 
 
 def backward(
-    gradient: Tensor, feature_gradient: Tensor | None, out: Tensor, kept: Tensor, feature_sums: Tensor, needs: list[bool],
-    *arguments: Any,
-) -> tuple[Tensor, ...]:  # fmt: skip
-    """Gradients of query, key, value, weight, bias, attr and edge_key; [0] where there is none, or none is wanted."""
-    inputs = Inputs(*arguments)
+    inputs: Inputs,
+    gradient: Tensor,
+    feature_gradient: Tensor | None,
+    out: Tensor,
+    kept: Tensor,
+    feature_sums: Tensor,
+    needs: list[bool],
+) -> tuple[Tensor, ...]:
+    """The gradients of the inputs, see `graphattn.ops.inputs.Gradients`."""
     query, key, value = inputs.tables
-    form, extras = _form(inputs, query, value), inputs.extras
+    form = _form(inputs, query, value)
     gradient = gradient.contiguous()
     if inputs.edge_value:
         feature_gradient = torch.zeros_like(feature_sums) if feature_gradient is None else feature_gradient.contiguous()
     gradients = empty_gradients(inputs, needs)
-    of_query, of_key, of_value, of_weight, of_bias, of_attr, of_edge_key = gradients
+    of_query, of_key, of_value = gradients[:3]
     if inputs.key is None:
         of_query, of_key, of_value = of_query.unbind(1)
     if form.dense and _fits(inputs):
-        tables = (*_rows(query), *_rows(key), *_rows(value))
-        words = (gradient.data_ptr(), kept.data_ptr(), *_rows(of_query), *_rows(of_key), *_rows(of_value))
-        _run_dense(form, "blocks_backward", inputs, tables, (*words, _address(of_bias)))
+        arguments = {
+            "queries": query.data_ptr(),
+            "query_stride": _stride(query),
+            "keys": key.data_ptr(),
+            "key_stride": _stride(key),
+            "values": value.data_ptr(),
+            "value_stride": _stride(value),
+            "gradient": gradient.data_ptr(),
+            "statistics": kept.data_ptr(),
+            "of_queries": of_query.data_ptr(),
+            "of_query_stride": _stride(of_query),
+            "of_keys": of_key.data_ptr(),
+            "of_key_stride": _stride(of_key),
+            "of_values": of_value.data_ptr(),
+            "of_value_stride": _stride(of_value),
+            "bias_gradient": gradients.bias.data_ptr(),
+        }
+        _run_dense(form, "blocks_backward", inputs, arguments)
         return gradients
     compute = compute_type(query.dtype)
-    # Softmax writes all statistics of a target, the others the first alone.
+    # Where Σ α g is needed all statistics of a target are written, else the first alone.
     statistics = empty((query.shape[0], 3, form.heads), compute, query.device)
-    if form.normaliser != "softmax":
+    if not normaliser_of(form.normaliser).needs_delta:
         statistics.zero_()
+    extras = inputs.extras  # alive until the kernels have run
     weight = extras[0]
-    sums = None if weight is None else torch.empty((inputs.row_pieces.shape[0], *weight.shape), dtype=compute)
+    sums = None if weight is None else torch.empty((inputs.row_items.shape[0], *weight.shape), dtype=compute)
     length = form.heads * (form.key_channels + form.value_channels + form.edge_channels)
-    shared = (
-        *map(_address, (*extras, feature_gradient, feature_sums)),
-        *(*_options(inputs), out.data_ptr(), kept.data_ptr(), statistics.data_ptr()),
-    )
-    last = tuple(map(_address, (of_bias, of_attr, of_edge_key)))
+    shared = _options(inputs, extras) | {
+        "feature_gradient": _address(feature_gradient),
+        "feature_sums": feature_sums.data_ptr(),
+        "out": out.data_ptr(),
+        "kept": kept.data_ptr(),
+        "statistics": statistics.data_ptr(),
+        "bias_gradient": gradients.bias.data_ptr(),
+        "attr_gradient": gradients.attr.data_ptr(),
+        "edge_key_out": gradients.edge_key.data_ptr(),
+        "sums": _address(sums),
+    }
 
-    def sweep(columns: bool, pieces: Tensor, grouped: tuple[Tensor, ...], tables: tuple[int, ...]) -> None:
-        states = _states(pieces, length, query.dtype)
-        own = _rows(of_key) + ((0, 0) if form.shared else _rows(of_value)) if columns else (*_rows(of_query), 0, 0)
-        words = (
-            *(0, pieces.shape[0], pieces.data_ptr(), *map(_address, grouped)),
-            *(*tables, *shared, *own, *last, _address(states), _address(sums)),
-        )
-        run(_kernel(form, "backward", columns), words, pieces.shape[0])
+    def sweep(
+        columns: bool, layout: dict[str, int], items: Tensor, own: list[Tensor], other: list[Tensor], own_out: Tensor,
+        value_out: Tensor | None,
+    ) -> None:  # fmt: skip
+        states = _states(items, length, query.dtype)
+        arguments = shared | layout | {
+            "num_items": items.shape[0],
+            "items": items.data_ptr(),
+            "own_keys": own[0].data_ptr(),
+            "own_key_stride": _stride(own[0]),
+            "own_values": own[1].data_ptr(),
+            "own_value_stride": _stride(own[1]),
+            "other_keys": other[0].data_ptr(),
+            "other_key_stride": _stride(other[0]),
+            "other_values": other[1].data_ptr(),
+            "other_value_stride": _stride(other[1]),
+            "own_out": own_out.data_ptr(),
+            "own_out_stride": _stride(own_out),
+            "value_out": _address(value_out),
+            "value_out_stride": _stride(value_out),
+            "states": _address(states),
+        }  # fmt: skip
+        _call(_kernel(form, "backward", columns), arguments, items.shape[0])
         if states is not None or (sums is not None and not columns):
-            run(_kernel(form, "backward_merge", columns), words, 1)
+            _call(_kernel(form, "backward_merge", columns), arguments, 1)
 
-    of_targets, of_sources = (*_rows(query), *_rows(gradient)), (*_rows(key), *_rows(value))
-    rows = (inputs.row_pointers, inputs.row_neighbours, inputs.row_edges)
-    sweep(False, inputs.row_pieces, rows, (*of_targets, *of_sources))
-    columns = (inputs.column_pointers, inputs.column_neighbours, inputs.column_edges)
-    sweep(True, inputs.column_pieces, columns, (*of_sources, *of_targets))
-    if sums is not None:
-        # A copy: a view of the first would keep the sums of all pieces alive.
-        of_weight = sums[0].clone() if sums.shape[0] else of_weight.zero_()
-    return (*gradients[:3], of_weight, *gradients[4:])
+    of_targets, of_sources = [query, gradient], [key, value]
+    rows = {
+        "pointers": inputs.row_pointers.data_ptr(),
+        "neighbours": inputs.row_neighbours.data_ptr(),
+        "edge_list": _address(inputs.row_edges),
+    }
+    sweep(False, rows, inputs.row_items, of_targets, of_sources, of_query, None)
+    columns = {
+        "pointers": inputs.column_pointers.data_ptr(),
+        "neighbours": inputs.column_neighbours.data_ptr(),
+        "edge_list": _address(inputs.column_edges),
+    }
+    sweep(True, columns, inputs.column_items, of_sources, of_targets, of_key, None if form.shared else of_value)
+    if sums is None:
+        return gradients
+    # A copy: a view of the first would keep the sums of all items alive.
+    return gradients._replace(weight=sums[0].clone() if sums.shape[0] else gradients.weight.zero_())

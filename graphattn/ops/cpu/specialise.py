@@ -55,6 +55,20 @@ def address(kernel: Kernel) -> int:
         return _address(kernel)
 
 
+@cache
+def argument_names(kernel: Kernel) -> tuple[str, ...]:
+    """The names of a kernel's arguments in their order, read from the line that unpacks them; "_" is a counter.
+
+    Raises:
+        ValueError: where the template has no such line.
+    """
+    body = _template(kernel.templates[-1]).partition(f"\ndef {kernel.function}(arguments):\n")[2]
+    line = re.search(r"^ +(?:\(([^()]*)\)|([^()=]*)) = load_arguments\(", body, re.MULTILINE)
+    if line is None:
+        raise ValueError(f"the kernel {kernel.function!r} does not unpack its arguments")
+    return tuple(name.strip() for name in (line[1] or line[2]).split(","))
+
+
 def num_compiled() -> int:
     """How many kernels this process has compiled, not loaded."""
     return sum(not kernel.cache_hits for kernel in _compiled)
@@ -121,7 +135,10 @@ def _module(templates: tuple[str, ...], constants: Constants) -> ModuleType:
 
 def _template(name: str) -> str:
     """The text of a template without what is there for editors and linters only: the imports of its constants."""
-    text = (_TEMPLATES / f"{name}.py").read_text(encoding="utf-8")
+    path = _TEMPLATES / f"{name}.py"
+    if not path.exists():
+        raise ValueError(f"there is no template {name!r} of CPU kernels")
+    text = path.read_text(encoding="utf-8")
     text = re.sub(r"^from __future__ import annotations\n", "", text, flags=re.MULTILINE)
     return re.sub(r"^from graphattn\.ops\.cpu\.kernels\.\w+ import (\([^)]*\)|[^(\n]*)\n", "", text, flags=re.MULTILINE)
 

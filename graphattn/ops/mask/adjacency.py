@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from graphattn.errors import InputError
-from graphattn.ops.layout import GroupedEdges, check_range, group_edges, not_inference
-from graphattn.ops.recall import plain, recall, recall_with, remembered
+from graphattn.ops.layout import EdgeLayout, check_range, group_edges, grouping_for, not_inference
+from graphattn.ops.recall import keep, plain, recall, recall_with, remembered
 
 
 @dataclass(eq=False)
@@ -18,7 +18,7 @@ class AdjacencyMask:
 
     Multi-edges count as edges; no self-loop is added unless asked for. Queries live on the `num_targets` target nodes,
     keys and values on the `num_sources` source nodes (equal numbers for a plain graph, different ones for a bipartite one).
-    What kernels want to know of a mask (`by_target`, `by_source`) is found out when first asked for, and kept.
+    The sorted edges that kernels need (`by_target`, `by_source`) are computed on first access and cached.
 
     Edges may be of several types: a union keeps those of its parts apart, and `with_types` sets them. Types change nothing
     about who attends to whom; a layer may learn a bias for each.
@@ -95,32 +95,40 @@ class AdjacencyMask:
     def num_edges(self) -> int:
         return self.source.shape[0]
 
-    @remembered
-    def by_target(self) -> GroupedEdges:
-        """The edges grouped by target: rows are targets, neighbours sources."""
-        return group_edges(self.target, self.source, self.num_targets, self.num_sources)
+    def by_target(self, grouping: str) -> EdgeLayout:
+        """The edges grouped by target, for a family of kernels: rows are targets, neighbours sources."""
+        return keep(
+            self,
+            f"_by_target_{grouping}",
+            lambda: group_edges(self.target, self.source, self.num_targets, self.num_sources, grouping),
+        )
 
-    @remembered
-    def by_source(self) -> GroupedEdges:
-        """The edges grouped by source: rows are sources, neighbours targets.
+    def by_source(self, grouping: str) -> EdgeLayout:
+        """The edges grouped by source, for a family of kernels: rows are sources, neighbours targets.
 
         Where that gives the same matrix, as it does for an undirected graph whose edges are sorted or stand in pairs, it
         shares all tensors with `by_target` but the edge numbers.
         """
-        rows, columns = self.by_target, group_edges(self.source, self.target, self.num_sources, self.num_targets)
+        return keep(self, f"_by_source_{grouping}", lambda: self._group_by_source(grouping))
+
+    def _group_by_source(self, grouping: str) -> EdgeLayout:
+        rows = self.by_target(grouping)
+        columns = group_edges(self.source, self.target, self.num_sources, self.num_targets, grouping)
         if torch.compiler.is_compiling() or not (
             torch.equal(rows.pointers, columns.pointers) and torch.equal(rows.neighbours, columns.neighbours)
         ):
             return columns
-        return GroupedEdges(rows.pointers, rows.neighbours, columns.edges, rows.pieces)
+        return EdgeLayout(rows.pointers, rows.neighbours, columns.edges, rows.items)
 
     def prepare(self) -> AdjacencyMask:
-        """Finds out what kernels want to know of the mask, which otherwise its first use does; returns the mask itself.
+        """Computes what kernels need of the mask, which otherwise its first use does; returns the mask itself.
 
-        Later calls then only read tables that are there: no sort and no wait for the GPU, so that a CUDA graph can be captured.
+        Later calls then only read what is there: no sort and no wait for the GPU, so that a CUDA graph can be captured.
         A layer that adds self-loops attends along `with_self_loops()`, which is a mask of its own to prepare.
         """
-        _ = self.by_target, self.by_source
+        grouping = grouping_for(self.device)
+        if grouping is not None:
+            self.by_source(grouping)
         if self.edge_type is not None:
             _ = self.type_columns
         return self

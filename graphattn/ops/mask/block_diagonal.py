@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 
 from graphattn.errors import InputError
-from graphattn.ops.layout import GroupedEdges, check_range, group_blocks, not_inference
+from graphattn.ops.layout import BlockLayout, check_range, group_blocks, grouping_for, not_inference
 from graphattn.ops.mask.adjacency import AdjacencyMask
-from graphattn.ops.recall import recall, remembered
+from graphattn.ops.recall import keep, recall, remembered
 
 
 @dataclass(eq=False)
@@ -107,17 +107,19 @@ class BlockDiagonalMask:
         """The number of pairs of nodes of the same graph, Σ_g n_g²."""
         return int(self.ptr.diff().square().sum())
 
-    @remembered
-    def grouped(self) -> GroupedEdges:
-        """The pairs grouped by target; rows and neighbours are positions among the sorted nodes (see `group_blocks`)."""
-        return group_blocks(self.ptr, self.num_nodes)
+    def layout(self, grouping: str) -> BlockLayout:
+        """The pairs grouped by target, for a family of kernels; rows are positions among the sorted nodes."""
+        return keep(self, f"_layout_{grouping}", lambda: group_blocks(self.ptr, self.num_nodes, grouping))
 
     def prepare(self) -> BlockDiagonalMask:
-        """Finds out what kernels want to know of the mask, which otherwise its first use does; returns the mask itself.
+        """Computes what kernels need of the mask, which otherwise its first use does; returns the mask itself.
 
-        Later calls then only read tables that are there: no sort and no wait for the GPU, so that a CUDA graph can be captured.
+        Later calls then only read what is there: no sort and no wait for the GPU, so that a CUDA graph can be captured.
         """
-        _ = self.grouped, self.num_pairs
+        grouping = grouping_for(self.device)
+        if grouping is not None:
+            self.layout(grouping)
+        _ = self.num_pairs
         return self
 
     def pairs(self) -> AdjacencyMask:

@@ -10,7 +10,7 @@ import torch
 import triton.language as tl
 from torch import Tensor
 
-from graphattn.ops.inputs import Inputs, compute_type, empty_gradients, empty_outputs
+from graphattn.ops.inputs import Gradients, Inputs, compute_type, empty_gradients, empty_outputs
 from graphattn.ops.triton import launch_blocks
 from graphattn.ops.triton.kernels import forward as forward_kernels
 from graphattn.ops.triton.kernels.backward_columns import backward_columns, merge_columns
@@ -26,32 +26,31 @@ _NODES_OF_A_BLOCK = 32
 _COMPUTE = {torch.float32: tl.float32, torch.float64: tl.float64}
 
 
-def forward(*arguments: Any) -> tuple[Tensor, Tensor, Tensor]:
+def forward(inputs: Inputs) -> tuple[Tensor, Tensor, Tensor]:
     """Output, statistics and sums of edge features."""
-    inputs = Inputs(*arguments)
     query, key, value = inputs.tables
     outputs = empty_outputs(inputs, query, value)
     out, statistics, feature_sums = outputs
     if launch_blocks.serves(inputs):
         launch_blocks.forward(inputs, out, statistics)
         return outputs
-    form, pieces = _form(inputs, query, value), inputs.row_pieces
+    form, items = _form(inputs, query, value), inputs.row_items
     weight, bias, attr, edge_key = inputs.extras
-    states = _states(pieces, inputs.row_pointers, form, 2 + form["VALUE_CHANNELS"] + form["EDGE_CHANNELS"])
+    states = _states(items, inputs.row_pointers, form, 2 + form["VALUE_CHANNELS"] + form["EDGE_CHANNELS"])
     grouped = (inputs.row_pointers, inputs.row_neighbours, inputs.row_edges)
 
     def run(tile: Tile) -> None:
-        forward_kernels.forward[_grid(pieces, tile, form)](
-            pieces, pieces.shape[0], *grouped, query, query.stride(0), key, key.stride(0), value, value.stride(0),
+        forward_kernels.forward[_grid(items, tile, form)](
+            items, items.shape[0], *grouped, query, query.stride(0), key, key.stride(0), value, value.stride(0),
             weight, bias, attr, edge_key, *_dropout(inputs), out, statistics, feature_sums, states,
             **form, **_padded(form, tile), ROWS=tile.rows, EDGES=tile.edges, num_warps=tile.warps,
         )  # fmt: skip
 
-    if pieces.shape[0]:
-        tile = _run("forward", inputs, form, pieces, run)
+    if items.shape[0]:
+        tile = _run("forward", inputs, form, items, run)
         if states is not None:
             forward_kernels.merge[_merges(states, tile, form)](
-                pieces, inputs.row_pointers, out, statistics, feature_sums, states,
+                items, inputs.row_pointers, out, statistics, feature_sums, states,
                 **_chosen(form, "HEADS", "VALUE_CHANNELS", "EDGE_CHANNELS", "NORMALISER", "COMPUTE", "EDGE_VALUE"),
                 **_chosen(_padded(form, tile), "TILE_HEADS", "VALUE_PADDED", "EDGE_PADDED"), num_warps=1,
             )  # fmt: skip
@@ -59,11 +58,15 @@ def forward(*arguments: Any) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def backward(
-    gradient: Tensor, feature_gradient: Tensor | None, out: Tensor, kept: Tensor, feature_sums: Tensor, needs: list[bool],
-    *arguments: Any,
-) -> tuple[Tensor, ...]:  # fmt: skip
-    """Gradients of query, key, value, weight, bias, attr and edge_key; [0] where there is none, or none is wanted."""
-    inputs = Inputs(*arguments)
+    inputs: Inputs,
+    gradient: Tensor,
+    feature_gradient: Tensor | None,
+    out: Tensor,
+    kept: Tensor,
+    feature_sums: Tensor,
+    needs: list[bool],
+) -> tuple[Tensor, ...]:
+    """The gradients of the inputs, see `graphattn.ops.inputs.Gradients`."""
     gradient = gradient.contiguous()
     compute = compute_type(inputs.query.dtype)
     if inputs.edge_value and inputs.attr is not None:
@@ -79,94 +82,94 @@ def backward(
     statistics = gradient.new_empty((gradient.shape[0], 3, gradient.shape[1]), dtype=compute)
     _backward_rows(inputs, out, gradient, feature_gradient, kept, statistics, gradients)
     of_weight = _backward_columns(inputs, gradient, feature_gradient, statistics, gradients, needs)
-    return (*gradients[:3], gradients[3] if of_weight is None else of_weight, *gradients[4:])
+    return gradients if of_weight is None else gradients._replace(weight=of_weight)
 
 
 def _backward_rows(
     inputs: Inputs, out: Tensor, gradient: Tensor, feature_gradient: Tensor | None, kept: Tensor, statistics: Tensor,
-    gradients: tuple[Tensor, ...],
+    gradients: Gradients,
 ) -> None:  # fmt: skip
     """Gradients of query and edge_key, and the statistics of targets that `_backward_columns` wants."""
     query, key, value = inputs.tables
-    of_query, of_edge_key = gradients[0], gradients[6]
+    of_query, of_edge_key = gradients.query, gradients.edge_key
     if inputs.key is None:
         of_query = of_query.select(1, 0)
-    form, pieces = _form(inputs, query, value), inputs.row_pieces
+    form, items = _form(inputs, query, value), inputs.row_items
     weight, bias, attr, edge_key = inputs.extras
-    states = _states(pieces, inputs.row_pointers, form, 2 + 2 * form["KEY_CHANNELS"] + 2 * form["EDGE_CHANNELS"])
+    states = _states(items, inputs.row_pointers, form, 2 + 2 * form["KEY_CHANNELS"] + 2 * form["EDGE_CHANNELS"])
     grouped = (inputs.row_pointers, inputs.row_neighbours, inputs.row_edges)
 
     def run(tile: Tile) -> None:
-        backward_rows[_grid(pieces, tile, form)](
-            pieces, pieces.shape[0], *grouped, query, query.stride(0), key, key.stride(0), value, value.stride(0),
+        backward_rows[_grid(items, tile, form)](
+            items, items.shape[0], *grouped, query, query.stride(0), key, key.stride(0), value, value.stride(0),
             weight, bias, attr, edge_key, *_dropout(inputs), out, gradient, feature_gradient, kept, statistics,
             of_query, of_query.stride(0), of_edge_key, states,
             **form, **_padded(form, tile), ROWS=tile.rows, EDGES=tile.edges, num_warps=tile.warps,
         )  # fmt: skip
 
-    if pieces.shape[0]:
-        tile = _run("backward_rows", inputs, form, pieces, run)
+    if items.shape[0]:
+        tile = _run("backward_rows", inputs, form, items, run)
         if states is not None:
             names = ("HEADS", "KEY_CHANNELS", "VALUE_CHANNELS", "EDGE_CHANNELS", "SCORE", "NORMALISER", "COMPUTE")
             merge_rows[_merges(states, tile, form)](
-                pieces, inputs.row_pointers, weight, out, gradient, kept, statistics, of_query, of_query.stride(0),
+                items, inputs.row_pointers, weight, out, gradient, kept, statistics, of_query, of_query.stride(0),
                 of_edge_key, states, **_chosen(form, *names, "EDGE_KEY", "SCALE"), **_padded(form, tile), num_warps=1,
             )  # fmt: skip
 
 
 def _backward_columns(
-    inputs: Inputs, gradient: Tensor, feature_gradient: Tensor | None, statistics: Tensor, gradients: tuple[Tensor, ...],
+    inputs: Inputs, gradient: Tensor, feature_gradient: Tensor | None, statistics: Tensor, gradients: Gradients,
     needs: list[bool],
 ) -> Tensor | None:  # fmt: skip
     """Gradients of key, value, bias and attr; returns that of weight, where it is wanted."""
     query, key, value = inputs.tables
-    of_key, of_value, of_bias, of_attr = gradients[1], gradients[2], gradients[4], gradients[5]
+    of_key, of_value, of_bias, of_attr = gradients.key, gradients.value, gradients.bias, gradients.attr
     if inputs.key is None:
-        _, of_key, of_value = gradients[0].unbind(1)
-    form, pieces = _form(inputs, query, value), inputs.column_pieces
+        _, of_key, of_value = gradients.query.unbind(1)
+    form, items = _form(inputs, query, value), inputs.column_items
     weight, bias, attr, edge_key = inputs.extras
-    states = _states(pieces, inputs.column_pointers, form, form["KEY_CHANNELS"] + form["VALUE_CHANNELS"])
+    states = _states(items, inputs.column_pointers, form, form["KEY_CHANNELS"] + form["VALUE_CHANNELS"])
     grouped = (inputs.column_pointers, inputs.column_neighbours, inputs.column_edges)
     value_out = (None, 0) if form["SHARED"] else (of_value, of_value.stride(0))
     sums = None
     if weight is not None and needs[3]:
         most = max(min(_MOST_SUMS, _MOST_OF_SUMS // weight.numel()), 1)
-        sums = torch.empty((min(pieces.shape[0], most), *weight.shape), dtype=weight.dtype, device=weight.device)
+        sums = torch.empty((min(items.shape[0], most), *weight.shape), dtype=weight.dtype, device=weight.device)
 
     def run(tile: Tile) -> None:
-        programs, groups = _grid(pieces, tile, form)
+        programs, groups = _grid(items, tile, form)
         if sums is not None:
             programs = min(programs, sums.shape[0])
             sums.zero_()
         backward_columns[programs, groups](
-            pieces, pieces.shape[0], *grouped, key, key.stride(0), value, value.stride(0), query, query.stride(0),
+            items, items.shape[0], *grouped, key, key.stride(0), value, value.stride(0), query, query.stride(0),
             weight, bias, attr, edge_key, *_dropout(inputs), gradient, feature_gradient, statistics,
             of_key, of_key.stride(0), *value_out, of_bias if of_bias.numel() else None, of_attr if of_attr.numel() else None,
             sums, states,
             **form, **_padded(form, tile), ROWS=tile.rows, EDGES=tile.edges, num_warps=tile.warps,
         )  # fmt: skip
 
-    if pieces.shape[0]:
-        tile = _run("backward_columns", inputs, form, pieces, run)
+    if items.shape[0]:
+        tile = _run("backward_columns", inputs, form, items, run)
         if states is not None:
             names = ("HEADS", "KEY_CHANNELS", "VALUE_CHANNELS", "SCORE", "SHARED", "COMPUTE", "SCALE")
             merge_columns[_merges(states, tile, form)](
-                pieces, inputs.column_pointers, weight, of_key, of_key.stride(0), *value_out, states,
+                items, inputs.column_pointers, weight, of_key, of_key.stride(0), *value_out, states,
                 **_chosen(form, *names), **_chosen(_padded(form, tile), "TILE_HEADS", "KEY_PADDED", "VALUE_PADDED"),
                 num_warps=1,
             )  # fmt: skip
     return None if sums is None else sums.sum(0)
 
 
-def _run(name: str, inputs: Inputs, form: dict[str, Any], pieces: Tensor, run: Callable[[Tile], None]) -> Tile:
+def _run(name: str, inputs: Inputs, form: dict[str, Any], items: Tensor, run: Callable[[Tile], None]) -> Tile:
     """Runs a kernel in the tile that serves it best, and returns that."""
     channels = max(form["KEY_CHANNELS"], form["VALUE_CHANNELS"], form["EDGE_CHANNELS"])
     # Heads must not be shared out where all of them add to the gradient of an edge's features.
     heads = tile_heads(form["HEADS"], channels, together=inputs.attr is not None)
     # Full attention does not list its pairs; their number is data, and molecules are about so large.
-    edges = pieces.shape[0] * _NODES_OF_A_BLOCK if inputs.blocks else inputs.row_neighbours.shape[0]
-    degree = power_of_two(max(edges // pieces.shape[0], 1))
-    kind = (name, inputs.query.dtype, pieces.dtype, inputs.bias is None, inputs.seed is None, degree, *form.items())
+    edges = items.shape[0] * _NODES_OF_A_BLOCK if inputs.blocks else inputs.row_neighbours.shape[0]
+    degree = power_of_two(max(edges // items.shape[0], 1))
+    kind = (name, inputs.query.dtype, items.dtype, inputs.bias is None, inputs.seed is None, degree, *form.items())
     crowded = (inputs.attr is not None) + (inputs.query.dtype == torch.float64)
     tile = fastest(kind, tiles(heads, channels, degree, crowded), edges * form["HEADS"] * channels, run)
     run(tile)
@@ -202,22 +205,22 @@ def _padded(form: dict[str, Any], tile: Tile) -> dict[str, int]:
     }
 
 
-def _grid(pieces: Tensor, tile: Tile, form: dict[str, Any]) -> tuple[int, int]:
-    return -(-pieces.shape[0] // tile.rows), -(-form["HEADS"] // tile.heads)
+def _grid(items: Tensor, tile: Tile, form: dict[str, Any]) -> tuple[int, int]:
+    return -(-items.shape[0] // tile.rows), -(-form["HEADS"] // tile.heads)
 
 
 def _merges(states: Tensor, tile: Tile, form: dict[str, Any]) -> tuple[int, int]:
     return states.shape[0], -(-form["HEADS"] // tile.heads)
 
 
-def _states(pieces: Tensor, pointers: Tensor, form: dict[str, Any], length: int) -> Tensor | None:
-    """Room for the states of parts, which come first among the pieces. A cut row has two or more, so they are at most twice
-    as many as the pieces in excess of rows."""
-    more = pieces.shape[0] - pointers.shape[0] + 1
+def _states(items: Tensor, pointers: Tensor, form: dict[str, Any], length: int) -> Tensor | None:
+    """Room for the states of parts, which come first among the items. A cut row has two or more, so they are at most twice
+    as many as the items in excess of rows."""
+    more = items.shape[0] - pointers.shape[0] + 1
     if not more:
         return None
     dtype = torch.float64 if form["COMPUTE"] == tl.float64 else torch.float32
-    return torch.empty((min(2 * more, pieces.shape[0]), form["HEADS"], length), dtype=dtype, device=pieces.device)
+    return torch.empty((min(2 * more, items.shape[0]), form["HEADS"], length), dtype=dtype, device=items.device)
 
 
 def _dropout(inputs: Inputs) -> tuple[Tensor | None, int]:

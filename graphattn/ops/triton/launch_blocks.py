@@ -9,7 +9,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from graphattn.ops.inputs import Inputs
+from graphattn.ops.inputs import Gradients, Inputs
+from graphattn.ops.normaliser import normaliser_of
 from graphattn.ops.triton import schedule
 from graphattn.ops.triton.kernels import blocks, tiles
 from graphattn.ops.triton.tiles import power_of_two
@@ -43,12 +44,12 @@ def forward(inputs: Inputs, out: Tensor, statistics: Tensor) -> None:
     for size in _sizes(inputs):
         rows, columns = min(size.span, _PART) if wide else size.span, min(size.span, _PART)
         blocks.forward[size.lines * heads, size.span // rows](
-            inputs.row_edges, size.begin, inputs.row_pointers, *tables, out, statistics,
+            inputs.tiles, size.begin, inputs.row_pointers, *tables, out, statistics,
             **form, ROWS=rows, COLUMNS=columns, **_resources(rows, columns, form, wide),
         )  # fmt: skip
 
 
-def backward(inputs: Inputs, gradient: Tensor, out: Tensor, statistics: Tensor, gradients: tuple[Tensor, ...]) -> None:
+def backward(inputs: Inputs, gradient: Tensor, out: Tensor, statistics: Tensor, gradients: Gradients) -> None:
     """Writes the gradients of query, key, value and bias; where values are the keys, both in one."""
     tables, form, heads = _tables(inputs), _form(inputs), out.shape[1]
     wide = out.dtype == torch.float32
@@ -57,9 +58,10 @@ def backward(inputs: Inputs, gradient: Tensor, out: Tensor, statistics: Tensor, 
         of_query, of_key, of_value = of_query.unbind(1)
     of_values = (None, 0) if inputs.key is not None and inputs.value is None else (of_value, of_value.stride(0))
     of_sources = of_key, of_key.stride(0), *of_values, of_bias if of_bias.numel() else None
-    means = gradient.new_empty(gradient.shape[:2] if inputs.normaliser == "softmax" else (0,), dtype=torch.float32)
+    needs_delta = normaliser_of(inputs.normaliser).needs_delta
+    means = gradient.new_empty(gradient.shape[:2] if needs_delta else (0,), dtype=torch.float32)
     for size in _sizes(inputs):
-        given = inputs.row_edges, size.begin, inputs.row_pointers, *tables
+        given = inputs.tiles, size.begin, inputs.row_pointers, *tables
         if size.is_whole and size.span <= _most_at_once(inputs, form, wide):
             blocks.backward[(size.lines * heads,)](
                 *given, gradient, statistics, of_query, of_query.stride(0), *of_sources,
@@ -76,9 +78,9 @@ def backward(inputs: Inputs, gradient: Tensor, out: Tensor, statistics: Tensor, 
 
 def _sizes(inputs: Inputs) -> Iterator[_Size]:
     """The sizes that there are; of graphs larger than every span, tiles that are not the whole graph."""
-    assert inputs.block_ends is not None
+    assert inputs.tile_ends is not None
     begin, spans = 0, (schedule.TILE, *schedule.SPANS)
-    for number, end in enumerate(inputs.block_ends.tolist()):
+    for number, end in enumerate(inputs.tile_ends.tolist()):
         if end > begin:
             yield _Size(begin, end - begin, spans[number], is_whole=number > 0)
         begin = end
@@ -113,7 +115,8 @@ def _most_at_once(inputs: Inputs, form: dict[str, Any], wide: bool) -> int:
     """Nodes of the largest graph all of whose weights and slopes the registers of a program hold."""
     if wide:
         return 32
-    crowded = inputs.seed is not None or inputs.normaliser != "softmax" or max(form["KEY_PADDED"], form["VALUE_PADDED"]) > 64
+    keeps_state = normaliser_of(inputs.normaliser).keeps_state
+    crowded = inputs.seed is not None or not keeps_state or max(form["KEY_PADDED"], form["VALUE_PADDED"]) > 64
     return 64 if crowded else 128
 
 

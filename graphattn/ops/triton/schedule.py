@@ -1,4 +1,4 @@
-"""The pieces of work of a GPU: rows of nearly one length beside each other, and rows with very many edges cut into parts.
+"""The items of work of a GPU: rows of nearly one length beside each other, and rows with very many edges cut into parts.
 
 Of full attention by matrix products: graphs of nearly one size beside each other, and large ones cut into tiles.
 """
@@ -19,7 +19,7 @@ TILE = 64
 
 
 def schedule(pointers: Tensor) -> Tensor:
-    """Pieces of work, the longest first, [pieces, 4] of the type of `pointers`: row, first slot, end slot, 1 for a part or 0.
+    """Items of work, the longest first, [items, 4] of the type of `pointers`: row, first slot, end slot, 1 for a part or 0.
 
     The parts of cut rows come first, those of one row one after the other. They depend on the graph alone, and so does
     the order in which anything is summed.

@@ -9,7 +9,7 @@ class Tile(NamedTuple):
     """What a program holds at a time: ROWS × EDGES edges of TILE_HEADS heads.
 
     Args:
-        rows: pieces of work of a program.
+        rows: items of work of a program.
         edges: edges of each of them at a time.
         heads: heads of a program; other programs take the others.
         warps: groups of 32 threads that share the work.
@@ -43,7 +43,7 @@ def tiles(heads: int, channels: int, degree: int, crowded: int = 0) -> list[Tile
     Args:
         heads: of a program, a power of two.
         channels: of a head, the widest of keys, values and edge features.
-        degree: edges of a piece on average, as a power of two.
+        degree: edges of an item on average, as a power of two.
         crowded: how often to halve a tile, for the room that other numbers take in registers.
     """
     width = heads * power_of_two(channels)

@@ -29,10 +29,10 @@ FORMS = [
 
 
 @pytest.fixture
-def small_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
+def small_items(monkeypatch: pytest.MonkeyPatch) -> None:
     """Rows of more than 32 edges are hubs."""
-    monkeypatch.setattr(sort, "SMALLEST_PIECE", 16)
-    monkeypatch.setattr(sort, "MOST_PIECES", 1000)
+    monkeypatch.setattr(sort, "SMALLEST_ITEM", 16)
+    monkeypatch.setattr(sort, "MOST_ITEMS", 1000)
 
 
 def hubs(edges: int = 700) -> AdjacencyMask:
@@ -44,12 +44,12 @@ def hubs(edges: int = 700) -> AdjacencyMask:
     return AdjacencyMask(source, target, 30, 40)
 
 
-@pytest.mark.usefixtures("small_pieces")
+@pytest.mark.usefixtures("small_items")
 @pytest.mark.parametrize(("score", "normaliser", "options"), FORMS, ids=str)
 def test_rows_in_parts(score: str, normaliser: str, options: dict[str, Any]) -> None:
     mask = hubs()
-    for grouped in (mask.by_target, mask.by_source):
-        parts = grouped.pieces[grouped.pieces[:, 4] == 1]
+    for grouped in (mask.by_target("cpu"), mask.by_source("cpu")):
+        parts = grouped.items[grouped.items[:, 4] == 1]
         assert len(parts) >= 15  # of one row, 3 or 5
         assert len(parts[:, 0].unique()) == 1
     options = {"score": score, "normaliser": normaliser, **options}
@@ -59,7 +59,7 @@ def test_rows_in_parts(score: str, normaliser: str, options: dict[str, Any]) -> 
         assert_parity(tensors, mask, torch.float32, **options)
 
 
-@pytest.mark.usefixtures("small_pieces")
+@pytest.mark.usefixtures("small_items")
 @pytest.mark.parametrize(("score", "normaliser", "options"), FORMS, ids=str)
 def test_the_same_bits(score: str, normaliser: str, options: dict[str, Any]) -> None:
     """In so many parts that two threads are in the same row at the same time."""
@@ -73,17 +73,17 @@ def test_the_same_bits(score: str, normaliser: str, options: dict[str, Any]) -> 
         assert all(torch.equal(result[name], expected) for result in results[1:]), name
 
 
-@pytest.mark.usefixtures("small_pieces")
+@pytest.mark.usefixtures("small_items")
 @pytest.mark.parametrize("score", ["dot", "additive"])
 def test_blocks_in_parts(score: str) -> None:
     """Nodes of a graph of 50 are hubs, those of one of 10 are not."""
     mask = BlockDiagonalMask.from_batch((torch.arange(60) % 6 == 0).long())
-    assert mask.grouped.pieces[:, 4].sum() >= 50 * 3
+    assert mask.layout("cpu").items[:, 4].sum() >= 50 * 3
     pairs = mask.pairs()
     assert_parity(draw(pairs, score), mask, score=score)
 
 
-@pytest.mark.usefixtures("small_pieces")
+@pytest.mark.usefixtures("small_items")
 def test_parts_of_nothing() -> None:
     """A hub all of whose first part is forbidden, one all of which is, and one with its largest scores in the last part."""
     target = torch.arange(3).repeat_interleave(100)
@@ -97,7 +97,7 @@ def test_parts_of_nothing() -> None:
         assert attend(tensors, mask)[1].eq(0).all()
 
 
-@pytest.mark.usefixtures("small_pieces")
+@pytest.mark.usefixtures("small_items")
 def test_not_a_number_in_one_part() -> None:
     mask = hubs()
     tensors = draw(mask)
@@ -110,7 +110,7 @@ def test_not_a_number_in_one_part() -> None:
     assert not out.isnan().any()
 
 
-@pytest.mark.usefixtures("small_pieces")
+@pytest.mark.usefixtures("small_items")
 @pytest.mark.parametrize("score", ["dot", "additive"])
 @pytest.mark.parametrize("normaliser", ["softmax", "sigmoid"])
 def test_nothing_is_read_before_it_is_written(monkeypatch: pytest.MonkeyPatch, score: str, normaliser: str) -> None:
@@ -129,11 +129,11 @@ def test_nothing_is_read_before_it_is_written(monkeypatch: pytest.MonkeyPatch, s
 
 @pytest.mark.parametrize("inwards", [True, False], ids=["to the centre", "from the centre"])
 def test_star(inwards: bool) -> None:
-    """20,000 edges at one node, in pieces of the usual size."""
+    """20,000 edges at one node, in items of the usual size."""
     centre, ends = torch.zeros(20_000, dtype=torch.long), torch.arange(20_000)
     mask = AdjacencyMask(ends, centre, 20_000, 1) if inwards else AdjacencyMask(centre, ends, 1, 20_000)
-    grouped = mask.by_target if inwards else mask.by_source
-    assert grouped.pieces[:, 4].tolist() == [1] * 10
+    grouped = mask.by_target("cpu") if inwards else mask.by_source("cpu")
+    assert grouped.items[:, 4].tolist() == [1] * 10
     assert_parity(draw(mask, edge_attr=True), mask)
     tensors = {name: tensor.float() for name, tensor in draw(mask, edge_attr=True).items()}
     results = []
@@ -150,19 +150,21 @@ def test_edge_numbers_beyond_32_bits() -> None:
     """The operator itself, with 64-bit indices and edges numbered from 2³² - 20 on: dropout is drawn by their numbers."""
     mask = hubs(60)
     tensors = draw(mask, bias=False)
-    rows, columns = ([g.pointers.long(), g.neighbours.long(), g.edges.long()] for g in (mask.by_target, mask.by_source))
+    rows, columns = (
+        [g.pointers.long(), g.neighbours.long(), g.edges.long()] for g in (mask.by_target("cpu"), mask.by_source("cpu"))
+    )
     first, p, seed = 2**32 - 20, 0.4, 2**33 + 7
 
-    def run(grouped: list[Tensor], pieces: Tensor) -> tuple[Tensor, ...]:
+    def run(grouped: list[Tensor], items: Tensor) -> tuple[Tensor, ...]:
         pointers, neighbours, edges = grouped
-        return pointers, neighbours, edges + first, pieces
+        return pointers, neighbours, edges + first, items
 
     leaves = {name: tensor.requires_grad_() for name, tensor in tensors.items()}
     out, _, _ = torch.ops.graphattn.fused_attention(
         *(leaves["query"], leaves["key"], leaves["value"], None, None, None, None, torch.tensor(seed)),
-        *run(rows, mask.by_target.pieces),
-        *(*run(columns, mask.by_source.pieces), None),
-        *("dot", "softmax", False, False, 1 / math.sqrt(3), p),
+        *run(rows, mask.by_target("cpu").items),
+        *(*run(columns, mask.by_source("cpu").items), None, None, None),
+        *("cpu", "dot", "softmax", False, False, 1 / math.sqrt(3), p),
     )
     edge = torch.arange(60) + first
     words = philox4x32(

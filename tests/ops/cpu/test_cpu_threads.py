@@ -81,7 +81,7 @@ def entered(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 def test_any_number_of_threads(number: int, expected: str, entered: list[int]) -> None:
     torch.set_num_threads(number)
     assert training_step() == expected
-    # A row of 67 edges weighs 69, and 30 of them the size of a piece, 2048: 300 rows are 10 pieces.
+    # A row of 67 edges weighs 69, and 30 of them the size of an item, 2048: 300 rows are 10 items.
     assert set(entered) == ({min(number, 10)} if number > 1 else set())
 
 

@@ -128,7 +128,7 @@ def test_pytree_round_trip_and_devices(mask: AdjacencyMask | BlockDiagonalMask) 
 def test_groups_by_hand() -> None:
     """Targets 0 ← 2; 1 ← 0, 0; 2 ← 2; 3 alone. Sources 0 → 1, 1; 2 → 0, 2."""
     mask = AdjacencyMask.from_edge_index(EDGES, 4)
-    rows, columns = mask.by_target, mask.by_source
+    rows, columns = mask.by_target("cpu"), mask.by_source("cpu")
     assert (rows.pointers.tolist(), rows.neighbours.tolist(), rows.edges.tolist()) == (
         [0, 1, 3, 4, 4],
         [2, 0, 0, 2],
@@ -137,16 +137,16 @@ def test_groups_by_hand() -> None:
     assert (columns.pointers.tolist(), columns.neighbours.tolist()) == ([0, 2, 2, 4, 4], [1, 1, 0, 2])
     assert columns.edges.tolist() == [0, 1, 2, 3]
     assert columns.pointers is not rows.pointers
-    assert mask.by_target is rows
-    assert mask.by_source is columns
+    assert mask.by_target("cpu") is rows
+    assert mask.by_source("cpu") is columns
 
 
 def test_groups_of_a_bipartite_mask() -> None:
     mask = AdjacencyMask.from_edge_index(torch.tensor([[4, 0, 4], [0, 1, 1]]), (5, 2))
-    assert mask.by_target.pointers.tolist() == [0, 1, 3]
-    assert mask.by_target.neighbours.tolist() == [4, 0, 4]
-    assert mask.by_source.pointers.tolist() == [0, 1, 1, 1, 1, 3]
-    assert mask.by_source.neighbours.tolist() == [1, 0, 1]
+    assert mask.by_target("cpu").pointers.tolist() == [0, 1, 3]
+    assert mask.by_target("cpu").neighbours.tolist() == [4, 0, 4]
+    assert mask.by_source("cpu").pointers.tolist() == [0, 1, 1, 1, 1, 3]
+    assert mask.by_source("cpu").neighbours.tolist() == [1, 0, 1]
 
 
 @pytest.mark.parametrize(
@@ -154,10 +154,10 @@ def test_groups_of_a_bipartite_mask() -> None:
 )
 def test_symmetric_graphs_share(symmetric: list[list[int]]) -> None:
     edge_index = torch.tensor(symmetric)
-    rows, columns = (mask := AdjacencyMask.from_edge_index(edge_index)).by_target, mask.by_source
+    rows, columns = (mask := AdjacencyMask.from_edge_index(edge_index)).by_target("cpu"), mask.by_source("cpu")
     assert columns.pointers is rows.pointers
     assert columns.neighbours is rows.neighbours
-    assert columns.pieces is rows.pieces
+    assert columns.items is rows.items
     # Slot by slot, the one edge is the other one the other way round.
     assert torch.equal(edge_index[:, columns.edges], edge_index[:, rows.edges].flip(0))
     assert columns.edges.tolist() != rows.edges.tolist()
@@ -166,21 +166,21 @@ def test_symmetric_graphs_share(symmetric: list[list[int]]) -> None:
 def test_unchecked_indices_are_found_when_grouped() -> None:
     mask = AdjacencyMask(torch.tensor([0, 5]), torch.tensor([0, 1]), 2, 2)
     with pytest.raises(InputError, match=r"must lie in \[0, 2\), got values from 0 to 5"):
-        _ = mask.by_target
+        _ = mask.by_target("cpu")
 
 
 def test_groups_of_blocks() -> None:
     mask = BlockDiagonalMask.from_batch(torch.tensor([2, 0, 2]))
-    assert mask.grouped.pointers.tolist() == [0, 1, 3, 5]
-    assert mask.grouped.neighbours.tolist() == [0, 1, 1]
-    assert mask.grouped is mask.grouped
+    assert mask.layout("cpu").pointers.tolist() == [0, 1, 3, 5]
+    assert mask.layout("cpu").first_nodes.tolist() == [0, 1, 1]
+    assert mask.layout("cpu") is mask.layout("cpu")
 
 
 def test_what_is_derived_is_kept_on_the_mask_alone() -> None:
     mask = AdjacencyMask.from_edge_index(EDGES, 3)
     assert mask.with_self_loops() is mask.with_self_loops()
-    _ = mask.by_source
-    derived = {"by_target", "by_source", "_with_self_loops"}
+    _ = mask.by_source("cpu")
+    derived = {"_by_target_cpu", "_by_source_cpu", "_with_self_loops"}
     assert derived <= vars(mask).keys()
     leaves, spec = pytree.tree_flatten(mask)
     assert len(leaves) == 5  # the fields that are not None
@@ -204,12 +204,12 @@ def test_the_same_tensor_gives_the_same_mask() -> None:
 def test_a_changed_tensor_gives_a_new_mask() -> None:
     edge_index, batch = EDGES.clone(), torch.tensor([0, 0, 1])
     mask, blocks = AdjacencyMask.from_edge_index(edge_index, 4), BlockDiagonalMask.from_batch(batch)
-    assert mask.by_target.neighbours.tolist() == [2, 0, 0, 2]
+    assert mask.by_target("cpu").neighbours.tolist() == [2, 0, 0, 2]
     edge_index[0, 0] = 3  # through a view
     batch += torch.tensor([0, 1, 0])
     changed = AdjacencyMask.from_edge_index(edge_index, 4)
     assert edges(changed) == [(3, 1), (0, 1), (2, 0), (2, 2)]
-    assert changed.by_target.neighbours.tolist() == [2, 3, 0, 2]
+    assert changed.by_target("cpu").neighbours.tolist() == [2, 3, 0, 2]
     assert BlockDiagonalMask.from_batch(batch).ptr.tolist() == [0, 1, 3]
     assert BlockDiagonalMask.from_batch(batch) is not blocks
     edge_index[0, 0] = 9
@@ -221,11 +221,11 @@ def test_a_changed_edge_index_class_gives_a_new_mask() -> None:
     edge_index = EdgeIndex(EDGES.clone(), sparse_size=(3, 3))
     mask = AdjacencyMask.from_edge_index(edge_index, 3)
     assert AdjacencyMask.from_edge_index(edge_index, 3) is mask
-    assert mask.by_target.neighbours.tolist() == [2, 0, 0, 2]
+    assert mask.by_target("cpu").neighbours.tolist() == [2, 0, 0, 2]
     edge_index[0, 0] = 1
-    assert AdjacencyMask.from_edge_index(edge_index, 3).by_target.neighbours.tolist() == [2, 1, 0, 2]
+    assert AdjacencyMask.from_edge_index(edge_index, 3).by_target("cpu").neighbours.tolist() == [2, 1, 0, 2]
     edge_index.as_tensor()[0, 0] = 2
-    assert AdjacencyMask.from_edge_index(edge_index, 3).by_target.neighbours.tolist() == [2, 2, 0, 2]
+    assert AdjacencyMask.from_edge_index(edge_index, 3).by_target("cpu").neighbours.tolist() == [2, 2, 0, 2]
 
 
 @pytest.mark.parametrize("dtype", [torch.int64, torch.int32])
@@ -244,7 +244,7 @@ def test_the_tensor_is_not_kept_alive(kind: str, dtype: torch.dtype) -> None:
     assert alive() is None
     assert len(_made) == before
     assert edges(mask) == [(0, 1), (0, 1), (2, 0), (2, 2)]
-    assert mask.by_target.edges.tolist() == [2, 0, 1, 3]
+    assert mask.by_target("cpu").edges.tolist() == [2, 0, 1, 3]
     del mask
     assert of_mask() is None
 
@@ -267,7 +267,7 @@ def test_inference_mode() -> None:
         assert AdjacencyMask.from_edge_index(own, 3) is not first
         mask = AdjacencyMask.from_edge_index(edge_index, 3)
         looped = mask.with_self_loops()
-        made = [looped.source, looped.by_source.edges, mask.source, *tensors_of(mask.by_target)]
+        made = [looped.source, looped.by_source("cpu").edges, mask.source, *tensors_of(mask.by_target("cpu"))]
     assert AdjacencyMask.from_edge_index(edge_index, 3) is mask
     assert not any(tensor.is_inference() for tensor in made)
 
@@ -349,7 +349,7 @@ def test_threads_may_ask_at_once() -> None:
     def ask(index: int) -> list[int]:
         tensor = shared if index % 2 else EDGES.clone()
         mask = AdjacencyMask.from_edge_index(tensor, 4)
-        return [*mask.by_target.neighbours.tolist(), *mask.by_source.neighbours.tolist()]
+        return [*mask.by_target("cpu").neighbours.tolist(), *mask.by_source("cpu").neighbours.tolist()]
 
     shared = EDGES.clone()
     with ThreadPoolExecutor(4) as pool:
@@ -361,9 +361,9 @@ class Groups(nn.Module):
 
     def forward(self, edge_index: Tensor, batch: Tensor, x: Tensor) -> tuple[Tensor, ...]:
         mask = AdjacencyMask.from_edge_index(edge_index, x.shape[0]).with_self_loops()
-        assert mask.by_target is mask.by_target
-        groups = (mask.by_target, mask.by_source, BlockDiagonalMask.from_batch(batch, 2).grouped)
-        return *(tensor for group in groups for tensor in tensors_of(group)), x[mask.by_target.neighbours].sum(0)
+        assert mask.by_target("cpu") is mask.by_target("cpu")
+        groups = (mask.by_target("cpu"), mask.by_source("cpu"), BlockDiagonalMask.from_batch(batch, 2).layout("cpu"))
+        return *(tensor for group in groups for tensor in tensors_of(group)), x[mask.by_target("cpu").neighbours].sum(0)
 
 
 def groups_input(num_nodes: int, num_edges: int) -> tuple[Tensor, Tensor, Tensor]:
@@ -397,13 +397,13 @@ def test_compile_with_a_mask_as_input() -> None:
     """Groups made inside are kept on the mask as outside, and those that are there are used."""
 
     def function(mask: AdjacencyMask) -> tuple[Tensor, ...]:
-        return tuple(tensors_of(mask.by_target))
+        return tuple(tensors_of(mask.by_target("cpu")))
 
     compiled = torch.compile(function, fullgraph=True, dynamic=True, backend="aot_eager")
     for sizes in ((4, 6), (9, 20)):
         mask = AdjacencyMask.from_edge_index(groups_input(*sizes)[0], sizes[0])
         first = compiled(mask)
-        assert mask.by_target.pointers is first[0]
+        assert mask.by_target("cpu").pointers is first[0]
         assert_same(compiled(mask), first)
         assert_same(first, function(AdjacencyMask(mask.source, mask.target, sizes[0], sizes[0])))
 

@@ -32,7 +32,7 @@ def test_every_form_compiles_forward_and_backward(compiled: list[dict[str, Any]]
     kernels: dict[str, set[str]] = {}
     for kernel in compiled:
         kernels.setdefault(kernel["form"], set()).add(kernel["kernel"])
-    assert len(kernels) == 15
+    assert len(kernels) == 17
     assert all(len(names) >= 2 for names in kernels.values())
     assert {"forward", "backward_rows", "backward_columns", "merge", "merge_rows", "merge_columns"} <= set().union(
         *kernels.values()

@@ -7,7 +7,6 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -76,7 +75,7 @@ def test_hubs_of_thousands_of_edges(monkeypatch: pytest.MonkeyPatch, device: str
     direction = torch.randn(inputs[2].shape, device=device).to(dtype)
     mask = AdjacencyMask.from_edge_index(edge_index, nodes)
     found = step(mask, inputs, direction)
-    assert mask.by_target.pieces.shape[0] > nodes  # some rows are cut
+    assert mask.by_target("cpu").items.shape[0] > nodes  # some rows are cut
     assert_close(found, exact_step(monkeypatch, mask, inputs, direction), tolerance)
     again = step(AdjacencyMask.from_edge_index(edge_index.clone(), nodes), inputs, direction)
     assert all(torch.equal(one, other) for one, other in zip(found, again, strict=True))
@@ -93,8 +92,8 @@ def test_64_bit_indices_give_the_same_bits(monkeypatch: pytest.MonkeyPatch, devi
     monkeypatch.setattr(layout, "INT32_LIMIT", 1)
     large = AdjacencyMask.from_edge_index(edge_index.clone(), nodes)
     wide = step(large, inputs, direction)
-    assert (small.by_target.edges.dtype, large.by_target.edges.dtype) == (torch.int32, torch.int64)
-    assert large.by_target.pieces.dtype == torch.int64
+    assert (small.by_target("cpu").edges.dtype, large.by_target("cpu").edges.dtype) == (torch.int32, torch.int64)
+    assert large.by_target("cpu").items.dtype == torch.int64
     assert all(torch.equal(one, other) for one, other in zip(narrow, wide, strict=True))
 
 
@@ -136,19 +135,24 @@ def test_tables_beyond_2_to_the_31_numbers(monkeypatch: pytest.MonkeyPatch, size
 
 
 @pytest.mark.parametrize("device", DEVICES)
-def test_a_mask_built_there_is_the_one_built_on_the_cpu(monkeypatch: pytest.MonkeyPatch, device: str) -> None:
+def test_a_mask_built_there_is_the_one_built_on_the_cpu(device: str) -> None:
     """Rows, and the order of edges inside each; the work alone is cut otherwise."""
     edge_index, batch = hub_graph(300, 5000, 1000), torch.randint(40, (700,), generator=torch.Generator().manual_seed(1))
     there = AdjacencyMask.from_edge_index(edge_index.to(device, copy=True), 300)
     blocks = BlockDiagonalMask.from_batch(batch.to(device, copy=True), 41)
-    found = [there.by_target, there.by_source, blocks.grouped]
-    monkeypatch.delenv("GRAPHATTN_BACKEND")
-    here = AdjacencyMask.from_edge_index(edge_index, 300)
-    expected = [here.by_target, here.by_source, BlockDiagonalMask.from_batch(batch, 41).grouped]
-    found[2] = replace(found[2], edges=found[2].edges[:, :2])  # tiles, of graphs as small as these one each
-    for one, other in zip(found, expected, strict=True):
+    here, of_blocks = AdjacencyMask.from_edge_index(edge_index, 300), BlockDiagonalMask.from_batch(batch, 41).layout("cpu")
+    for one, other in (
+        (there.by_target("triton"), here.by_target("cpu")),
+        (there.by_source("triton"), here.by_source("cpu")),
+    ):
         for name in ("pointers", "neighbours", "edges"):
             assert torch.equal(getattr(one, name).cpu(), getattr(other, name)), name
+    found = blocks.layout("triton")
+    assert torch.equal(found.pointers.cpu(), of_blocks.pointers)
+    assert torch.equal(found.first_nodes.cpu(), of_blocks.first_nodes)
+    assert found.tiles is not None
+    assert of_blocks.graphs is not None
+    assert torch.equal(found.tiles[:, :2].cpu(), of_blocks.graphs)  # of graphs as small as these one tile each
     assert blocks.order is not None
     assert torch.equal(blocks.order.cpu(), batch.argsort(stable=True))
 

@@ -9,7 +9,17 @@ import torch
 from torch import Tensor
 
 from graphattn import InputError
-from graphattn.ops import Additive, AdjacencyMask, BlockDiagonalMask, EdgeFeatures, attention, layout
+from graphattn.ops import (
+    NORMALISERS,
+    Additive,
+    AdjacencyMask,
+    BlockDiagonalMask,
+    EdgeFeatures,
+    Normaliser,
+    attention,
+    layout,
+)
+from graphattn.ops.backends import TRITON
 from graphattn.ops.triton import launch, schedule
 from graphattn.ops.triton.tiles import Tile
 
@@ -178,11 +188,23 @@ def test_blocks_with_rows_that_are_cut(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_what_asks_for_triton_and_cannot_have_it(monkeypatch: pytest.MonkeyPatch) -> None:
     given = tensors(1, 2, 2)
     monkeypatch.setenv("GRAPHATTN_BACKEND", "triton")
-    with pytest.raises(InputError, match="GRAPHATTN_BACKEND=triton asks for fused kernels, but sparsemax needs the scores"):
+    with pytest.raises(
+        InputError, match="GRAPHATTN_BACKEND=triton asks for fused kernels, but the normaliser sparsemax has no"
+    ):
         call(given, "dot", normaliser="sparsemax")
     monkeypatch.delenv("TRITON_INTERPRET")
     with pytest.raises(InputError, match="only Triton's interpreter serves: set TRITON_INTERPRET=1"):
         call(given, "dot")
+
+
+def test_a_normaliser_without_a_formula_does_not_compile(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever lets its name through: never another normaliser's weights."""
+    monkeypatch.setitem(NORMALISERS, "relu2", Normaliser("relu2", lambda scores, index, size: scores.relu().square()))
+    monkeypatch.setattr(TRITON, "normalisers", (*TRITON.normalisers, "relu2"))
+    monkeypatch.setenv("GRAPHATTN_BACKEND", "triton")
+    for score in ("dot", "leaky_relu"):
+        with pytest.raises(Exception, match="there is no Triton kernel for this normaliser"):
+            call(tensors(1, 2, 2), score, normaliser="relu2")
 
 
 def test_a_mask_of_the_other_kernels(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -45,44 +45,32 @@ def test_no_rows_and_no_edges(dtype: torch.dtype) -> None:
 @given(degrees=st.lists(st.one_of(st.integers(0, 20), st.integers(0, 3 * PART + 1)), max_size=12))
 def test_every_slot_is_in_one_piece(degrees: list[int]) -> None:
     start = pointers(*degrees)
-    pieces = schedule(start).tolist()
-    assert sorted(slot for _, first, end, _ in pieces for slot in range(first, end)) == list(range(sum(degrees)))
-    parts = [piece for piece in pieces if piece[3]]
-    assert pieces[: len(parts)] == parts
+    items = schedule(start).tolist()
+    assert sorted(slot for _, first, end, _ in items for slot in range(first, end)) == list(range(sum(degrees)))
+    parts = [item for item in items if item[3]]
+    assert items[: len(parts)] == parts
     # The kernels make room for the states of parts, and look for them, by these.
-    assert len(parts) <= 2 * (len(pieces) - len(degrees))
+    assert len(parts) <= 2 * (len(items) - len(degrees))
     assert parts == sorted(parts)
-    for row, first, end, part in pieces:
+    for row, first, end, part in items:
         assert start[row] <= first <= end <= start[row + 1]
         assert bool(part) == (degrees[row] > PART)
         assert end - first <= PART
 
 
-def test_masks_for_the_triton_kernels_hold_them(monkeypatch: pytest.MonkeyPatch) -> None:
-    edge_index, batch = torch.tensor([[0, 1, 2, 2], [1, 0, 0, 1]]), torch.tensor([0, 0, 1])
-    monkeypatch.setenv("GRAPHATTN_BACKEND", "triton")
-    mask = AdjacencyMask.from_edge_index(edge_index, 3)
-    assert torch.equal(mask.by_target.pieces, schedule(mask.by_target.pointers))
-    assert torch.equal(mask.by_source.pieces, schedule(mask.by_source.pointers))
-    grouped = BlockDiagonalMask.from_batch(batch).grouped
-    assert torch.equal(grouped.pieces, schedule(grouped.pointers))
-    monkeypatch.delenv("GRAPHATTN_BACKEND")
-    assert AdjacencyMask.from_edge_index(edge_index.clone(), 3).by_target.pieces.shape[1] == 5
-
-
-def test_both_kinds_of_kernels_group_alike(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_both_families_of_kernels_group_alike() -> None:
     generator = torch.Generator().manual_seed(0)
-    ends = torch.randint(9, (2, 40), generator=generator)
-    batch = torch.randint(4, (9,), generator=generator)
-
-    def groups() -> list[torch.Tensor]:
-        mask, blocks = AdjacencyMask.from_edge_index(ends.clone(), 9), BlockDiagonalMask.from_batch(batch.clone(), 5)
-        made = (mask.by_target, mask.by_source, blocks.grouped)
-        parts = [part for of in made for part in (of.pointers, of.neighbours, of.edges)]
-        return [*parts[:-1], parts[-1][:, :2]]  # graphs, or tiles: of graphs as small as these one each
-
-    of_cpu = groups()
-    monkeypatch.setenv("GRAPHATTN_BACKEND", "triton")
-    for one, other in zip(of_cpu, groups(), strict=True):
-        assert one.dtype == other.dtype
-        assert torch.equal(one, other)
+    mask = AdjacencyMask.from_edge_index(torch.randint(9, (2, 40), generator=generator), 9)
+    blocks = BlockDiagonalMask.from_batch(torch.randint(4, (9,), generator=generator), 5)
+    for one, other in ((mask.by_target("cpu"), mask.by_target("triton")), (mask.by_source("cpu"), mask.by_source("triton"))):
+        for name in ("pointers", "neighbours", "edges"):
+            assert getattr(one, name).dtype == getattr(other, name).dtype
+            assert torch.equal(getattr(one, name), getattr(other, name)), name
+        assert one.items.shape[1] == 5
+        assert torch.equal(other.items, schedule(other.pointers))
+    of_cpu, of_triton = blocks.layout("cpu"), blocks.layout("triton")
+    assert torch.equal(of_cpu.pointers, of_triton.pointers)
+    assert torch.equal(of_cpu.first_nodes, of_triton.first_nodes)
+    assert of_cpu.graphs is not None
+    assert of_triton.tiles is not None
+    assert torch.equal(of_cpu.graphs, of_triton.tiles[:, :2])  # of graphs as small as these one tile each

@@ -19,9 +19,9 @@ from graphattn.ops.cpu.kernels.common import (
     FLAT,
     FLAT_EDGES,
     INDEX,
+    ITEM,
     KEY_ROW,
     KEY_TILES,
-    PIECE,
     SCORES,
     SIZE,
     STORED,
@@ -50,15 +50,17 @@ from graphattn.ops.cpu.kernels.constants import (
     EDGE_VALUE,
     HEADS,
     INDEX_BITS,
+    KEEPS_STATE,
     KEY_TILE,
-    NORMALISER,
+    NEEDS_DELTA,
     SCORE,
     SHARED,
     STORAGE,
+    SUMS_TO_ONE,
     VALUE_CHANNELS,
     VALUE_TILE,
 )
-from graphattn.ops.cpu.kernels.normaliser_softmax import centre, slope_of, weight_of
+from graphattn.ops.cpu.kernels.normaliser_softmax import centre, row_statistic, slope_of, weight_of
 from graphattn.ops.cpu.kernels.score_dot import WEIGHT_SUMS, own_gradient, score_block, score_gradient
 from graphattn.ops.cpu.simd import (
     add,
@@ -91,15 +93,14 @@ STATE = FEATURES + (EDGE_ROW * SIZE if EDGE_KEY and SCORE == "dot" and not COLUM
 
 @inline
 def begin_statistics(row, degree, kept, place):
-    """What is known of a target before its edges are looked at, see the normalisers; softmax has one more to come."""
-    if NORMALISER == "softmax":
+    """What is known of a target before its edges are read, see the normalisers; Σ α g is still to come."""
+    if KEEPS_STATE:
         store(place, load(kept + row * 2 * HEADS * SIZE, HEADS, COMPUTE), COMPUTE)
         store(place + FACTOR, load(kept + (row * 2 + 1) * HEADS * SIZE, HEADS, COMPUTE), COMPUTE)
+    else:
+        store(place, splat(row_statistic(degree), HEADS, COMPUTE), COMPUTE)
+    if NEEDS_DELTA:
         store(place + MEAN, splat(0.0, HEADS, COMPUTE), COMPUTE)
-    elif NORMALISER == "sigmoid":
-        store(place, splat(np.log(degree), HEADS, COMPUTE), COMPUTE)
-    elif NORMALISER == "relu":
-        store(place, splat(1.0 / degree, HEADS, COMPUTE), COMPUTE)
 
 
 @inline
@@ -146,10 +147,10 @@ def weigh_block(scores, products, weights, factors, begin, count, source, statis
                 kept = mul(load(products + k * SIZE, FLAT, COMPUTE), load(factors + k * SIZE, FLAT, COMPUTE))
                 store(products + k * SIZE, kept, COMPUTE)
         weight = weight_of(score)
-        if NORMALISER == "softmax" and not COLUMNS:
+        if KEEPS_STATE and not COLUMNS:
             weight = mul(weight, factor)
         store(weights + k * SIZE, weight, COMPUTE)
-    if NORMALISER == "softmax" and COLUMNS:
+    if KEEPS_STATE and COLUMNS:
         for k in range(count):
             place = k * HEADS * SIZE
             row = statistics + node_at(source, begin + k) * STATISTICS
@@ -159,10 +160,10 @@ def weigh_block(scores, products, weights, factors, begin, count, source, statis
 
 @inline
 def add_products(sums, weights, products, count, complete):
-    """Sums α g and α over a row's edges; complete, their quotient is Σ α g.
+    """Sums α g over a row's edges, and α.
 
-    Edge by edge it is exact where gradients nearly cancel, or where the output was rounded; divided by the sum of the
-    weights, which rounding keeps from being one, it makes the slopes of a row sum to zero.
+    Edge by edge it is exact where gradients nearly cancel, or where the output was rounded. Where weights sum to one, Σ α g is
+    divided by their sum, which rounding keeps from being one, and so the slopes of a row sum to zero.
     """
     running, total = splat(0.0, FLAT, COMPUTE), splat(0.0, FLAT, COMPUTE)
     for k in range(0, count * HEADS, FLAT):
@@ -171,7 +172,7 @@ def add_products(sums, weights, products, count, complete):
         total = add(total, weight)
     running = add(load(sums, HEADS, COMPUTE), fold(running, HEADS))
     total = add(load(sums + HEADS * SIZE, HEADS, COMPUTE), fold(total, HEADS))
-    if complete:
+    if SUMS_TO_ONE and complete:
         # A row of nothing but -inf has no weights, and nothing to divide by.
         running = div(running, where_positive(total, total, splat(1.0, HEADS, COMPUTE)))
     store(sums, running, COMPUTE)
@@ -253,9 +254,9 @@ def finish(state, row, weight, scale, own_out, own_stride, value_out, value_out_
 
 
 def backward(arguments):
-    """Takes pieces of work until none is left. `own` tables belong to the row, `other` tables to its neighbours."""
+    """Takes items of work until none is left. `own` tables belong to the row, `other` tables to its neighbours."""
     # fmt: off
-    (_, num_pieces, pieces, pointers, neighbours, edge_list, own_keys, own_key_stride, own_values, own_value_stride,
+    (_, num_items, items, pointers, neighbours, edge_list, own_keys, own_key_stride, own_values, own_value_stride,
      other_keys, other_key_stride, other_values, other_value_stride, weight, bias, attr, edge_keys, feature_gradient,
      feature_sums, seed, threshold, factor_bits, scale_bits, out, kept, statistics, own_out, own_out_stride, value_out,
      value_out_stride, bias_gradient, attr_gradient, edge_key_out, states, sums) = load_arguments(arguments, 36)
@@ -265,17 +266,17 @@ def backward(arguments):
     sums_of_row, statistics_of_part = scratch(STATISTICS), scratch(STATISTICS)
     factors, numbers, drawn = scratch(FACTORS), scratch(128), scratch(DRAWN)
     while True:
-        piece = take_next(arguments)
-        if piece >= num_pieces:
+        item = take_next(arguments)
+        if item >= num_items:
             break
-        table = pieces + piece * PIECE
+        table = items + item * ITEM
         first, end = load_index(table, 64), load_index(table + 8, 64)
         part = load_index(table + 32, 64)
-        state = states + piece * STATE if part else own_state
+        state = states + item * STATE if part else own_state
         last = load_index(table + 24, 64) - 1
-        piece_sums = sums + piece * WEIGHT_SUMS * SIZE
+        item_sums = sums + item * WEIGHT_SUMS * SIZE
         if WEIGHT_SUMS:
-            clear(piece_sums, WEIGHT_SUMS)
+            clear(item_sums, WEIGHT_SUMS)
         for row in range(first, end):
             row_start = load_index(pointers + row * INDEX, INDEX_BITS)
             degree = load_index(pointers + (row + 1) * INDEX, INDEX_BITS) - row_start
@@ -301,17 +302,17 @@ def backward(arguments):
                 # first part's are kept.
                 row_of_statistics = statistics_of_part if part else statistics + row * STATISTICS
                 begin_statistics(row, degree, kept, row_of_statistics)
-            # Σ α g of a softmax row is summed over its edges. Where they are more than a block, that would take a sweep of
+            # Σ α g is summed over the edges of a row. Where they are more than a block, that would take a sweep of
             # its own; there the output's product serves, unless the output was rounded to bfloat16.
             at_once = stop - start <= BLOCK and not part
             sweeps = 1
-            if NORMALISER == "softmax" and not COLUMNS and not at_once:
+            if NEEDS_DELTA and not COLUMNS and not at_once:
                 if STORAGE == "bfloat16" and not part:
                     sweeps = 2
                 else:
                     product_of_output(row, out, own_values, feature_sums, feature_gradient, row_of_statistics + MEAN)
             if part and start == row_start and not COLUMNS:
-                for k in range(0, 3 * HEADS if NORMALISER == "softmax" else HEADS, HEADS):
+                for k in range(0, 3 * HEADS if KEEPS_STATE or NEEDS_DELTA else HEADS, HEADS):
                     statistic = load(statistics_of_part + k * SIZE, HEADS, COMPUTE)
                     store(statistics + row * STATISTICS + k * SIZE, statistic, COMPUTE)
             clear(state, STATE // SIZE)
@@ -335,7 +336,7 @@ def backward(arguments):
                 if DROPOUT:
                     draw_dropout(factors, begin, count, edges, step, seed, threshold, dropout_factor, numbers, drawn)
                 weigh_block(scores, products, weights, factors, begin, count, source, row_of_statistics)
-                if NORMALISER == "softmax" and not COLUMNS and (at_once or looking):
+                if NEEDS_DELTA and not COLUMNS and (at_once or looking):
                     add_products(sums_of_row, weights, products, count, at_once or turn == blocks - 1)
                     store(row_of_statistics + MEAN, load(sums_of_row, HEADS, COMPUTE), COMPUTE)
                 if looking:
@@ -343,7 +344,7 @@ def backward(arguments):
                 slope_block(scores, products, weights, factors, count, row_of_statistics)
                 score_gradient(
                     state, scores, begin, count, source, edges, step, own_key, other_keys, other_key_stride, weight, attr,
-                    attr_gradient, piece_sums, scale,
+                    attr_gradient, item_sums, scale,
                 )  # fmt: skip
                 if COLUMNS:
                     value_gradient(state + VALUES, weights, begin, count, source, other_values)
@@ -362,18 +363,16 @@ def backward(arguments):
 
 
 def backward_merge(arguments):
-    """Adds up the states of rows that were cut into parts, and what each piece has summed over all its edges."""
+    """Adds up the states of rows that were cut into parts, and what each item has summed over all its edges."""
     # fmt: off
-    (_, num_pieces, pieces, pointers, neighbours, edge_list, own_keys, own_key_stride, own_values, own_value_stride,
-     other_keys, other_key_stride, other_values, other_value_stride, weight, bias, attr, edge_keys, feature_gradient,
-     feature_sums, seed, threshold, factor_bits, scale_bits, out, kept, statistics, own_out, own_out_stride, value_out,
-     value_out_stride, bias_gradient, attr_gradient, edge_key_out, states, sums) = load_arguments(arguments, 36)
+    (_, num_items, items, pointers, weight, scale_bits, own_out, own_out_stride, value_out, value_out_stride, edge_key_out,
+     states, sums) = load_arguments(arguments, 13)
     # fmt: on
     whole = 0
-    for piece in range(num_pieces):
-        table = pieces + piece * PIECE
+    for item in range(num_items):
+        table = items + item * ITEM
         if load_index(table + 32, 64):
-            row, state = load_index(table, 64), states + piece * STATE
+            row, state = load_index(table, 64), states + item * STATE
             if load_index(table + 16, 64) == load_index(pointers + row * INDEX, INDEX_BITS):
                 whole = state
             else:
@@ -384,7 +383,7 @@ def backward_merge(arguments):
                 finish(
                     whole, row, weight, as_float(scale_bits), own_out, own_out_stride, value_out, value_out_stride, edge_key_out
                 )
-        if piece > 0:
+        if item > 0:
             for k in range(0, WEIGHT_SUMS, HEADS):
-                piece_sum = load(sums + (piece * WEIGHT_SUMS + k) * SIZE, HEADS, COMPUTE)
-                store(sums + k * SIZE, add(load(sums + k * SIZE, HEADS, COMPUTE), piece_sum), COMPUTE)
+                item_sum = load(sums + (item * WEIGHT_SUMS + k) * SIZE, HEADS, COMPUTE)
+                store(sums + k * SIZE, add(load(sums + k * SIZE, HEADS, COMPUTE), item_sum), COMPUTE)

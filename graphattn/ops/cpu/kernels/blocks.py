@@ -34,10 +34,10 @@ from graphattn.ops.cpu.simd import (
     where_positive,
 )
 
-SIZE = 8 if STORAGE == "float64" else 4
+SIZE = {"float32": 4, "float64": 8}[STORAGE]
 LANES = 64 // SIZE
 KEY_ROW, VALUE_ROW = HEADS * KEY_CHANNELS, HEADS * VALUE_CHANNELS
-LOWEST = float(np.finfo(np.float64 if STORAGE == "float64" else np.float32).min)
+LOWEST = float(np.finfo(STORAGE).min)
 ROWS = 4  # queries at a time
 # Sums and maxima over the nodes are kept as vectors, and taken across their lanes for some heads at once.
 GROUP = max(n for n in range(1, 9) if HEADS % n == 0)

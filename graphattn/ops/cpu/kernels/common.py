@@ -32,10 +32,10 @@ from graphattn.ops.cpu.simd import (
     tile,
 )
 
-SIZE = 8 if COMPUTE == "float64" else 4
+SIZE = {"float32": 4, "float64": 8}[COMPUTE]
 STORED = {"float32": 4, "float64": 8, "bfloat16": 2}[STORAGE]
 INDEX = INDEX_BITS // 8
-PIECE = 5 * 8  # a piece of work: first row, end row, first slot, end slot, and whether it is a part of one row
+ITEM = 5 * 8  # an item of work: first row, end row, first slot, end slot, and whether it is a part of one row
 
 HEAD_ROW = HEADS * SIZE
 KEY_ROW, KEY_TILES = HEADS * KEY_CHANNELS, HEADS * KEY_CHANNELS // KEY_TILE

@@ -19,7 +19,7 @@ from graphattn.ops.cpu.kernels.common import (
     FLAT_EDGES,
     HEAD_ROW,
     INDEX,
-    PIECE,
+    ITEM,
     SCORES,
     SIZE,
     STORED,
@@ -47,13 +47,13 @@ from graphattn.ops.cpu.kernels.constants import (
     EDGE_VALUE,
     HEADS,
     INDEX_BITS,
-    NORMALISER,
+    KEEPS_STATE,
     SCORE,
     STORAGE,
     VALUE_CHANNELS,
     VALUE_TILE,
 )
-from graphattn.ops.cpu.kernels.normaliser_softmax import centre, weight_of
+from graphattn.ops.cpu.kernels.normaliser_softmax import centre, close_row, row_statistic, weight_of
 from graphattn.ops.cpu.kernels.score_dot import score_block
 from graphattn.ops.cpu.simd import (
     add,
@@ -78,7 +78,7 @@ from graphattn.ops.cpu.simd import (
     where_positive,
 )
 
-LOWEST = float(np.finfo(np.float64 if COMPUTE == "float64" else np.float32).min)
+LOWEST = float(np.finfo(COMPUTE).min)
 # A state: the largest scores, the sums of exponentials, the sums of values, the sums of edge features.
 TOTAL, VALUES, FEATURES = HEADS * SIZE, 2 * HEADS * SIZE, (2 * HEADS + VALUE_ROW) * SIZE
 STATE = FEATURES + (EDGE_ROW * SIZE if EDGE_VALUE else 0)
@@ -166,15 +166,15 @@ def add_features(state, weights, begin, count, edges, step, attr):
 
 @inline
 def finish(state, row, factor, out, statistics, feature_sums):
-    """A row's state becomes its output; of softmax the largest score and the inverse of the sum are kept, too."""
+    """A row's state becomes its output; the largest score and the inverse of the sum are kept for backward."""
     one = splat(1.0, HEADS, COMPUTE)
-    if NORMALISER == "softmax":
-        total = load(state + TOTAL, HEADS, COMPUTE)
+    if KEEPS_STATE:
+        largest, total, rescaling = close_row(load(state, HEADS, COMPUTE), load(state + TOTAL, HEADS, COMPUTE))
         # A row of nothing, or of nothing but -inf, has the total zero and gets zero; NaN stays NaN. The two statistics are
         # kept apart: in their log-sum-exp a largest score far from zero would swallow the total.
         inverse = where_positive(total, div(one, total), total)
-        store(factor, inverse, COMPUTE)
-        store(statistics + row * 2 * HEADS * SIZE, load(state, HEADS, COMPUTE), COMPUTE)
+        store(factor, mul(inverse, rescaling), COMPUTE)
+        store(statistics + row * 2 * HEADS * SIZE, largest, COMPUTE)
         store(statistics + (row * 2 + 1) * HEADS * SIZE, inverse, COMPUTE)
         rescale(state, factor)
     for t in range(VALUE_TILES):
@@ -187,9 +187,9 @@ def finish(state, row, factor, out, statistics, feature_sums):
 
 
 def forward(arguments):
-    """Takes pieces of work until none is left: whole rows are finished, parts of a row leave their state."""
+    """Takes items of work until none is left: whole rows are finished, parts of a row leave their state."""
     # fmt: off
-    (_, num_pieces, pieces, pointers, neighbours, edge_list, queries, query_stride, keys, key_stride, values, value_stride,
+    (_, num_items, items, pointers, neighbours, edge_list, queries, query_stride, keys, key_stride, values, value_stride,
      weight, bias, attr, edge_keys, seed, threshold, factor_bits, scale_bits, out, statistics, feature_sums,
      states) = load_arguments(arguments, 24)
     # fmt: on
@@ -197,13 +197,13 @@ def forward(arguments):
     own_state, scores, factor = scratch(STATE), scratch(SCORES), scratch(HEAD_ROW)
     factors, numbers, drawn = scratch(FACTORS), scratch(128), scratch(DRAWN)
     while True:
-        piece = take_next(arguments)
-        if piece >= num_pieces:
+        item = take_next(arguments)
+        if item >= num_items:
             break
-        table = pieces + piece * PIECE
+        table = items + item * ITEM
         first, end = load_index(table, 64), load_index(table + 8, 64)
         part = load_index(table + 32, 64)
-        state = states + piece * STATE if part else own_state
+        state = states + item * STATE if part else own_state
         last = load_index(table + 24, 64) - 1
         for row in range(first, end):
             start = load_index(table + 16, 64) if part else load_index(pointers + row * INDEX, INDEX_BITS)
@@ -223,12 +223,10 @@ def forward(arguments):
                 if bias != 0:
                     add_bias(scores, begin, count, edges, step, bias)
                 pad(scores, count, -np.inf)
-                if NORMALISER == "softmax":
+                if KEEPS_STATE:
                     softmax_block(scores, count, state, factor, begin == start)
-                elif NORMALISER == "sigmoid":
-                    weigh_block(scores, count, np.log(degree))
-                elif NORMALISER == "relu":
-                    weigh_block(scores, count, 1.0 / degree)
+                else:
+                    weigh_block(scores, count, row_statistic(degree))
                 if DROPOUT:
                     draw_dropout(factors, begin, count, edges, step, seed, threshold, dropout_factor, numbers, drawn)
                     for k in range(0, count * HEADS, FLAT):
@@ -243,24 +241,20 @@ def forward(arguments):
 
 def forward_merge(arguments):
     """Merges the states of rows that were cut into parts, by (largest, total, sums), and finishes those rows."""
-    # fmt: off
-    (_, num_pieces, pieces, pointers, neighbours, edge_list, queries, query_stride, keys, key_stride, values, value_stride,
-     weight, bias, attr, edge_keys, seed, threshold, factor_bits, scale_bits, out, statistics, feature_sums,
-     states) = load_arguments(arguments, 24)
-    # fmt: on
+    _, num_items, items, pointers, out, statistics, feature_sums, states = load_arguments(arguments, 8)
     factor = scratch(HEAD_ROW)
     whole = 0
-    for piece in range(num_pieces):
-        table = pieces + piece * PIECE
+    for item in range(num_items):
+        table = items + item * ITEM
         if load_index(table + 32, 64):
-            row, state = load_index(table, 64), states + piece * STATE
+            row, state = load_index(table, 64), states + item * STATE
             if load_index(table + 16, 64) == load_index(pointers + row * INDEX, INDEX_BITS):
                 whole = state
             else:
                 largest = maximum(load(whole, HEADS, COMPUTE), load(state, HEADS, COMPUTE))
                 for merged in (whole, state):
                     store(factor, exp(sub(load(merged, HEADS, COMPUTE), largest)), COMPUTE)
-                    if NORMALISER == "softmax":
+                    if KEEPS_STATE:
                         rescale(merged, factor)
                     store(merged, largest, COMPUTE)
                 for k in range(HEADS, STATE // SIZE, HEADS):

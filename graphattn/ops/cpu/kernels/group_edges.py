@@ -1,6 +1,6 @@
-"""A stable counting sort of edges by node, and the pieces of work that the sorted edges are cut into.
+"""A stable counting sort of edges by node, and the items of work that the sorted edges are cut into.
 
-A piece is a row of five 64-bit integers in `table`. See `graphattn.ops.cpu.sort` for what is called, and how pieces are cut.
+A item is a row of five 64-bit integers in `table`. See `graphattn.ops.cpu.sort` for what is called, and how items are cut.
 """
 
 from graphattn.ops.cpu.compiler import inline
@@ -8,24 +8,24 @@ from graphattn.ops.cpu.kernels.constants import INDEX_BITS
 from graphattn.ops.cpu.simd import load_arguments, load_index, store_index
 
 INDEX = INDEX_BITS // 8
-PIECE = 5 * 8
+ITEM = 5 * 8
 
 
 @inline
-def put_piece(table, count, first, end, slot, last, part):
-    """Writes piece number `count`, and gives the number of the next one."""
-    piece = table + count * PIECE
-    store_index(piece, first, 64)
-    store_index(piece + 8, end, 64)
-    store_index(piece + 16, slot, 64)
-    store_index(piece + 24, last, 64)
-    store_index(piece + 32, part, 64)
+def put_item(table, count, first, end, slot, last, part):
+    """Writes item number `count`, and gives the number of the next one."""
+    item = table + count * ITEM
+    store_index(item, first, 64)
+    store_index(item + 8, end, 64)
+    store_index(item + 16, slot, 64)
+    store_index(item + 24, last, 64)
+    store_index(item + 32, part, 64)
     return count + 1
 
 
 @inline
 def cut(pointers, num_rows, smallest, most, table):
-    """Gathers rows into pieces that weigh at least `size`, cuts rows longer than two; gives the number of pieces."""
+    """Gathers rows into items that weigh at least `size`, cuts rows longer than two; gives the number of items."""
     weight = load_index(pointers + num_rows * INDEX, INDEX_BITS) + 2 * num_rows
     size = max(smallest, (weight + most - 1) // most)
     count, first, slot, weight = 0, 0, 0, 0
@@ -34,20 +34,20 @@ def cut(pointers, num_rows, smallest, most, table):
         stop = load_index(pointers + (row + 1) * INDEX, INDEX_BITS)
         hub = stop - start > 2 * size
         if hub and row > first:
-            count = put_piece(table, count, first, row, slot, start, 0)
+            count = put_item(table, count, first, row, slot, start, 0)
         if hub:
             for begin in range(start, stop, size):
-                count = put_piece(table, count, row, row + 1, begin, min(begin + size, stop), 1)
+                count = put_item(table, count, row, row + 1, begin, min(begin + size, stop), 1)
         weight += stop - start + 2
         if not hub and (weight >= size or row + 1 == num_rows):
-            count = put_piece(table, count, first, row + 1, slot, stop, 0)
+            count = put_item(table, count, first, row + 1, slot, stop, 0)
         if hub or weight >= size:
             first, slot, weight = row + 1, stop, 0
     return count
 
 
 def group_edges(arguments):
-    """Writes pointers, neighbours, edges and pieces; the number of pieces is -1 if an index is out of range."""
+    """Writes pointers, neighbours, edges and items; the number of items is -1 if an index is out of range."""
     # fmt: off
     (_, smallest, most, table, found, num_edges, num_rows, num_neighbours, row, neighbour, pointers, neighbours,
      edges) = load_arguments(arguments, 13)
@@ -80,7 +80,7 @@ def group_edges(arguments):
 
 
 def group_blocks(arguments):
-    """Writes pointers, the first neighbour of each row, and pieces; their number is -1 if `ptr` does not rise to the end."""
+    """Writes pointers, the first neighbour of each row, and items; their number is -1 if `ptr` does not rise to the end."""
     _, smallest, most, table, found, num_graphs, num_nodes, ptr, pointers, neighbours = load_arguments(arguments, 10)
     stop, total = 0, 0
     store_index(pointers, 0, INDEX_BITS)

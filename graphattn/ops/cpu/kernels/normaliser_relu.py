@@ -7,6 +7,12 @@ from graphattn.ops.cpu.simd import maximum, mul, splat, where_positive
 
 
 @inline
+def row_statistic(degree):
+    """What a row knows of itself before its edges are read: the inverse of their number."""
+    return 1.0 / degree
+
+
+@inline
 def centre(score, product, first, second):
     """Divides scores and products by the number of the row's edges (the statistic is its inverse)."""
     return mul(score, first), mul(product, first)

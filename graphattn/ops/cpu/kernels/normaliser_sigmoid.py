@@ -1,9 +1,17 @@
 """Sigmoid: α = σ(s - log |M(i)|); with g = ∂L/∂α, ∂L/∂s = α (1 - α) g."""
 
+import numpy as np
+
 from graphattn.ops.cpu.compiler import inline
 from graphattn.ops.cpu.kernels.common import FLAT
 from graphattn.ops.cpu.kernels.constants import COMPUTE
 from graphattn.ops.cpu.simd import add, div, exp, mul, splat, sub
+
+
+@inline
+def row_statistic(degree):
+    """What a row knows of itself before its edges are read: the logarithm of their number."""
+    return np.log(degree)
 
 
 @inline

@@ -1,7 +1,14 @@
 """Softmax: α = exp(s - largest of the row) / their sum; with g = ∂L/∂α, ∂L/∂s = α (g - Σ α g of the row)."""
 
 from graphattn.ops.cpu.compiler import inline
-from graphattn.ops.cpu.simd import exp, mul, sub
+from graphattn.ops.cpu.kernels.constants import COMPUTE, HEADS
+from graphattn.ops.cpu.simd import exp, mul, splat, sub
+
+
+@inline
+def close_row(largest, total):
+    """A row's largest score and sum of exponentials, at its end, and what its sums are multiplied by for that largest score."""
+    return largest, total, splat(1.0, HEADS, COMPUTE)
 
 
 @inline

@@ -11,7 +11,7 @@ from graphattn.ops.cpu.compiler import inline
 from graphattn.ops.cpu.kernels.constants import MOST_TERMS, STORAGE, TILE
 from graphattn.ops.cpu.simd import fma, load, load_arguments, load_index, scratch, splat, spread, store, take_next
 
-SIZE = 8 if STORAGE == "float64" else 4
+SIZE = {"float32": 4, "float64": 8}[STORAGE]
 ROW = TILE * SIZE
 TABLE = MOST_TERMS * ROW
 CHUNK = 3 * 8  # first row, number of rows, and the matrix or the sum that they belong to

@@ -21,6 +21,9 @@ from graphattn.ops.cpu.kernels.common import (
 from graphattn.ops.cpu.kernels.constants import COLUMNS, COMPUTE, EDGE_KEY, HEADS, KEY_CHANNELS, KEY_TILE, SCORE, STORAGE
 from graphattn.ops.cpu.simd import add, div, exp, fma, head_sum, load, mul, splat, spread, store, sub, where_positive
 
+if SCORE not in ("leaky_relu", "tanh"):
+    raise ValueError(f"no additive kernel has the activation {SCORE!r}")
+
 # The gradients of the vector and of Wᵀ, summed over all edges of a piece of work.
 WEIGHT_SUMS = 0 if COLUMNS else KEY_ROW * (1 + (EDGE_CHANNELS if EDGE_KEY else 0))
 

@@ -11,23 +11,22 @@ from graphattn.ops.triton.kernels.common import (
     edges_of,
     load_features,
     load_heads,
+    load_items,
     load_map,
-    load_pieces,
     load_state,
     load_tile,
     neighbours_of,
     score_edges,
-    slope_of,
     slots_of,
     store_state,
     store_tile,
-    weight_of,
 )
+from graphattn.ops.triton.kernels.normalisers import keeps_state, needs_delta, slope_of, weight_of
 
 
-@triton.jit(do_not_specialize=["num_pieces"])
+@triton.jit(do_not_specialize=["num_items"])
 def backward_columns(
-    pieces, num_pieces, pointers, neighbours, edges, keys, key_stride, values, value_stride, queries, query_stride, weight,
+    items, num_items, pointers, neighbours, edges, keys, key_stride, values, value_stride, queries, query_stride, weight,
     bias, attr, edge_keys, seed, threshold, gradient, feature_gradient, statistics, of_key, of_key_stride,
     of_value, of_value_stride, of_bias, of_attr, of_weight, states,
     HEADS: tl.constexpr, KEY_CHANNELS: tl.constexpr, VALUE_CHANNELS: tl.constexpr, EDGE_CHANNELS: tl.constexpr,
@@ -36,7 +35,7 @@ def backward_columns(
     ROWS: tl.constexpr, EDGES: tl.constexpr, TILE_HEADS: tl.constexpr,
     KEY_PADDED: tl.constexpr, VALUE_PADDED: tl.constexpr, EDGE_PADDED: tl.constexpr,
 ):  # fmt: skip
-    """One program takes TILE_HEADS heads and ROWS pieces at a time, more than once where all programs share a weight.
+    """One program takes TILE_HEADS heads and ROWS items at a time, more than once where all programs share a weight.
 
     The gradients of an additive score's weights are sums over all edges: each program keeps a sum of its own.
     """
@@ -48,9 +47,9 @@ def backward_columns(
     if of_weight is not None:
         own_weights = of_weight + tl.program_id(0).to(tl.int64) * ((1 + EDGE_CHANNELS * EDGE_KEY) * HEADS * KEY_CHANNELS)
         vector_sum = tl.zeros([TILE_HEADS, KEY_PADDED], COMPUTE)
-    for turn in range(tl.program_id(0), tl.cdiv(num_pieces, ROWS), tl.num_programs(0)):
-        piece = turn * ROWS + tl.arange(0, ROWS)
-        there, row, first, end, part, start, degree = load_pieces(pieces, piece, num_pieces, pointers)
+    for turn in range(tl.program_id(0), tl.cdiv(num_items, ROWS), tl.num_programs(0)):
+        item = turn * ROWS + tl.arange(0, ROWS)
+        there, row, first, end, part, start, degree = load_items(items, item, num_items, pointers)
         here, is_there = row[:, None], there[:, None]
         own = load_tile(keys, key_stride, here, is_there, head, HEADS, KEY_CHANNELS, KEY_PADDED).to(COMPUTE)
         if SHARED:
@@ -85,14 +84,14 @@ def backward_columns(
                 HEADS, KEY_CHANNELS, KEY_PADDED, EDGE_CHANNELS, SCORE, EDGE_KEY, SCALE,
             )  # fmt: skip
             alpha = weight_of(score, statistic, NORMALISER)
-            if NORMALISER == "softmax":
+            if keeps_state(NORMALISER):
                 alpha *= load_heads(statistics + HEADS, target, inside, head, HEADS, 3)
             kept_alpha = alpha
             if seed is not None:
                 factors = dropout_factors(seed, edge, first_head, threshold, FACTOR, TILE_HEADS, COMPUTE)
                 product *= factors
                 kept_alpha *= factors
-            if NORMALISER == "softmax":
+            if needs_delta(NORMALISER):
                 product -= load_heads(statistics + 2 * HEADS, target, inside, head, HEADS, 3)
             slope = slope_of(alpha, score, product, statistic, NORMALISER)
             key_sum += tl.sum(slope[:, :, :, None] * steep, 1)
@@ -131,8 +130,8 @@ def backward_columns(
         if states is not None:
             LENGTH: tl.constexpr = KEY_CHANNELS + VALUE_CHANNELS
             is_part = there & (part != 0)
-            store_state(states, piece, is_part, head, 0, key_sum, HEADS, KEY_CHANNELS, LENGTH)
-            store_state(states, piece, is_part, head, KEY_CHANNELS, value_sum, HEADS, VALUE_CHANNELS, LENGTH)
+            store_state(states, item, is_part, head, 0, key_sum, HEADS, KEY_CHANNELS, LENGTH)
+            store_state(states, item, is_part, head, KEY_CHANNELS, value_sum, HEADS, VALUE_CHANNELS, LENGTH)
             there = there & (part == 0)
         _finish(
             row, there, head, key_sum, value_sum, vector, of_key, of_key_stride, of_value, of_value_stride,
@@ -144,15 +143,15 @@ def backward_columns(
 
 @triton.jit
 def merge_columns(
-    pieces, pointers, weight, of_key, of_key_stride, of_value, of_value_stride, states,
+    items, pointers, weight, of_key, of_key_stride, of_value, of_value_stride, states,
     HEADS: tl.constexpr, KEY_CHANNELS: tl.constexpr, VALUE_CHANNELS: tl.constexpr, SCORE: tl.constexpr,
     SHARED: tl.constexpr, COMPUTE: tl.constexpr, SCALE: tl.constexpr, TILE_HEADS: tl.constexpr, KEY_PADDED: tl.constexpr,
     VALUE_PADDED: tl.constexpr,
 ):  # fmt: skip
-    """Finishes the row whose first part is this program's piece; any other piece is none of its business."""
+    """Finishes the row whose first part is this program's item; any other item is none of its business."""
     LENGTH: tl.constexpr = KEY_CHANNELS + VALUE_CHANNELS
     first_part = tl.program_id(0)
-    row, there, _, parts = cut_row(pieces, first_part, pointers)
+    row, there, _, parts = cut_row(items, first_part, pointers)
     head = tl.program_id(1) * TILE_HEADS + tl.arange(0, TILE_HEADS)
     vector = None
     if SCORE != "dot":
@@ -160,9 +159,9 @@ def merge_columns(
     key_sum = tl.zeros([1, TILE_HEADS, KEY_PADDED], COMPUTE)
     value_sum = tl.zeros([1, TILE_HEADS, VALUE_PADDED], COMPUTE)
     for part in range(parts):
-        piece = first_part + part
-        key_sum += load_state(states, piece, head, 0, HEADS, KEY_CHANNELS, LENGTH, KEY_PADDED)
-        value_sum += load_state(states, piece, head, KEY_CHANNELS, HEADS, VALUE_CHANNELS, LENGTH, VALUE_PADDED)
+        item = first_part + part
+        key_sum += load_state(states, item, head, 0, HEADS, KEY_CHANNELS, LENGTH, KEY_PADDED)
+        value_sum += load_state(states, item, head, KEY_CHANNELS, HEADS, VALUE_CHANNELS, LENGTH, VALUE_PADDED)
     _finish(
         row, there, head, key_sum, value_sum, vector, of_key, of_key_stride, of_value, of_value_stride,
         HEADS, KEY_CHANNELS, VALUE_CHANNELS, SCORE, SHARED, SCALE, KEY_PADDED, VALUE_PADDED,

@@ -16,25 +16,23 @@ from graphattn.ops.triton.kernels.common import (
     edges_of,
     load_features,
     load_heads,
+    load_items,
     load_map,
-    load_pieces,
     load_state,
     load_tile,
     neighbours_of,
-    row_statistic,
     score_edges,
-    slope_of,
     slots_of,
     store_heads,
     store_state,
     store_tile,
-    weight_of,
 )
+from graphattn.ops.triton.kernels.normalisers import keeps_state, needs_delta, rest_of_delta, row_statistic, slope_of, weight_of
 
 
-@triton.jit(do_not_specialize=["num_pieces"])
+@triton.jit(do_not_specialize=["num_items"])
 def backward_rows(
-    pieces, num_pieces, pointers, neighbours, edges, queries, query_stride, keys, key_stride, values, value_stride, weight,
+    items, num_items, pointers, neighbours, edges, queries, query_stride, keys, key_stride, values, value_stride, weight,
     bias, attr, edge_keys, seed, threshold, out, gradient, feature_gradient, kept, statistics, of_query,
     of_query_stride, of_edge_key, states,
     HEADS: tl.constexpr, KEY_CHANNELS: tl.constexpr, VALUE_CHANNELS: tl.constexpr, EDGE_CHANNELS: tl.constexpr,
@@ -43,11 +41,11 @@ def backward_rows(
     ROWS: tl.constexpr, EDGES: tl.constexpr, TILE_HEADS: tl.constexpr,
     KEY_PADDED: tl.constexpr, VALUE_PADDED: tl.constexpr, EDGE_PADDED: tl.constexpr,
 ):  # fmt: skip
-    """One program takes ROWS pieces and TILE_HEADS heads; each piece's edges, EDGES at a time."""
-    piece = tl.program_id(0) * ROWS + tl.arange(0, ROWS)
+    """One program takes ROWS items and TILE_HEADS heads; each item's edges, EDGES at a time."""
+    item = tl.program_id(0) * ROWS + tl.arange(0, ROWS)
     first_head = tl.program_id(1) * TILE_HEADS
     head = first_head + tl.arange(0, TILE_HEADS)
-    there, row, first, end, part, start, degree = load_pieces(pieces, piece, num_pieces, pointers)
+    there, row, first, end, part, start, degree = load_items(items, item, num_items, pointers)
     here, is_there = row[:, None], there[:, None]
     own = load_tile(queries, query_stride, here, is_there, head, HEADS, KEY_CHANNELS, KEY_PADDED).to(COMPUTE)
     outer = load_tile(gradient, HEADS * VALUE_CHANNELS, here, is_there, head, HEADS, VALUE_CHANNELS, VALUE_PADDED).to(COMPUTE)
@@ -92,9 +90,10 @@ def backward_rows(
         alpha = weight_of(score, statistic[:, None, :], NORMALISER)
         if seed is not None:
             product *= dropout_factors(seed, edge, first_head, threshold, FACTOR, TILE_HEADS, COMPUTE)
-        if NORMALISER == "softmax":
+        if keeps_state(NORMALISER):
             alpha *= inverse[:, None, :]
-            slope = alpha * (product - mean[:, None, :])
+        if needs_delta(NORMALISER):
+            slope = slope_of(alpha, score, product - mean[:, None, :], statistic[:, None, :], NORMALISER)
             rest += tl.sum(slope, 1)
             total += tl.sum(alpha, 1)
             plain_sum += tl.sum(alpha[:, :, :, None] * steep, 1)
@@ -108,17 +107,17 @@ def backward_rows(
     if states is not None:
         LENGTH: tl.constexpr = 2 + 2 * KEY_CHANNELS + 2 * EDGE_CHANNELS
         is_part = there & (part != 0)
-        store_state(states, piece, is_part, head, 2, query_sum, HEADS, KEY_CHANNELS, LENGTH)
-        if NORMALISER == "softmax":
-            store_state(states, piece, is_part, head, 0, rest[:, :, None], HEADS, 1, LENGTH)
-            store_state(states, piece, is_part, head, 1, total[:, :, None], HEADS, 1, LENGTH)
-            store_state(states, piece, is_part, head, 2 + KEY_CHANNELS, plain_sum, HEADS, KEY_CHANNELS, LENGTH)
+        store_state(states, item, is_part, head, 2, query_sum, HEADS, KEY_CHANNELS, LENGTH)
+        if needs_delta(NORMALISER):
+            store_state(states, item, is_part, head, 0, rest[:, :, None], HEADS, 1, LENGTH)
+            store_state(states, item, is_part, head, 1, total[:, :, None], HEADS, 1, LENGTH)
+            store_state(states, item, is_part, head, 2 + KEY_CHANNELS, plain_sum, HEADS, KEY_CHANNELS, LENGTH)
         if EDGE_KEY and SCORE == "dot":
             begin = 2 + 2 * KEY_CHANNELS
-            store_state(states, piece, is_part, head, begin, feature_sum, HEADS, EDGE_CHANNELS, LENGTH)
-            if NORMALISER == "softmax":
+            store_state(states, item, is_part, head, begin, feature_sum, HEADS, EDGE_CHANNELS, LENGTH)
+            if needs_delta(NORMALISER):
                 begin += EDGE_CHANNELS
-                store_state(states, piece, is_part, head, begin, plain_feature_sum, HEADS, EDGE_CHANNELS, LENGTH)
+                store_state(states, item, is_part, head, begin, plain_feature_sum, HEADS, EDGE_CHANNELS, LENGTH)
         there = there & (part == 0)
     _finish(
         row, there, head, statistic, inverse, mean, rest, total, query_sum, plain_sum, feature_sum, plain_feature_sum,
@@ -129,16 +128,16 @@ def backward_rows(
 
 @triton.jit
 def merge_rows(
-    pieces, pointers, weight, out, gradient, kept, statistics, of_query, of_query_stride, of_edge_key, states,
+    items, pointers, weight, out, gradient, kept, statistics, of_query, of_query_stride, of_edge_key, states,
     HEADS: tl.constexpr, KEY_CHANNELS: tl.constexpr, VALUE_CHANNELS: tl.constexpr, EDGE_CHANNELS: tl.constexpr,
     SCORE: tl.constexpr, NORMALISER: tl.constexpr, COMPUTE: tl.constexpr, EDGE_KEY: tl.constexpr,
     SCALE: tl.constexpr, TILE_HEADS: tl.constexpr, KEY_PADDED: tl.constexpr, VALUE_PADDED: tl.constexpr,
     EDGE_PADDED: tl.constexpr,
 ):  # fmt: skip
-    """Finishes the row whose first part is this program's piece; any other piece is none of its business."""
+    """Finishes the row whose first part is this program's item; any other item is none of its business."""
     LENGTH: tl.constexpr = 2 + 2 * KEY_CHANNELS + 2 * EDGE_CHANNELS
     first_part = tl.program_id(0)
-    row, there, degree, parts = cut_row(pieces, first_part, pointers)
+    row, there, degree, parts = cut_row(items, first_part, pointers)
     head = tl.program_id(1) * TILE_HEADS + tl.arange(0, TILE_HEADS)
     vector = None
     if SCORE != "dot":
@@ -150,18 +149,18 @@ def merge_rows(
     feature_sum = tl.zeros([1, TILE_HEADS, EDGE_PADDED], COMPUTE)
     plain_feature_sum = tl.zeros([1, TILE_HEADS, EDGE_PADDED], COMPUTE)
     for part in range(parts):
-        piece = first_part + part
-        query_sum += load_state(states, piece, head, 2, HEADS, KEY_CHANNELS, LENGTH, KEY_PADDED)
-        if NORMALISER == "softmax":
-            rest += load_state(states, piece, head, 0, HEADS, 1, LENGTH, 1)
-            total += load_state(states, piece, head, 1, HEADS, 1, LENGTH, 1)
-            plain_sum += load_state(states, piece, head, 2 + KEY_CHANNELS, HEADS, KEY_CHANNELS, LENGTH, KEY_PADDED)
+        item = first_part + part
+        query_sum += load_state(states, item, head, 2, HEADS, KEY_CHANNELS, LENGTH, KEY_PADDED)
+        if needs_delta(NORMALISER):
+            rest += load_state(states, item, head, 0, HEADS, 1, LENGTH, 1)
+            total += load_state(states, item, head, 1, HEADS, 1, LENGTH, 1)
+            plain_sum += load_state(states, item, head, 2 + KEY_CHANNELS, HEADS, KEY_CHANNELS, LENGTH, KEY_PADDED)
         if EDGE_KEY and SCORE == "dot":
             begin = 2 + 2 * KEY_CHANNELS
-            feature_sum += load_state(states, piece, head, begin, HEADS, EDGE_CHANNELS, LENGTH, EDGE_PADDED)
-            if NORMALISER == "softmax":
+            feature_sum += load_state(states, item, head, begin, HEADS, EDGE_CHANNELS, LENGTH, EDGE_PADDED)
+            if needs_delta(NORMALISER):
                 begin += EDGE_CHANNELS
-                plain_feature_sum += load_state(states, piece, head, begin, HEADS, EDGE_CHANNELS, LENGTH, EDGE_PADDED)
+                plain_feature_sum += load_state(states, item, head, begin, HEADS, EDGE_CHANNELS, LENGTH, EDGE_PADDED)
     outer = load_tile(
         gradient, HEADS * VALUE_CHANNELS, row[:, None], there[:, None], head, HEADS, VALUE_CHANNELS, VALUE_PADDED
     ).to(COMPUTE)
@@ -181,15 +180,19 @@ def _of_rows(
     HEADS: tl.constexpr, VALUE_CHANNELS: tl.constexpr, NORMALISER: tl.constexpr, COMPUTE: tl.constexpr,
     VALUE_PADDED: tl.constexpr,
 ):  # fmt: skip
-    """What `weight_of` wants to know of rows and, of softmax, their inverse sums and nearly Σ α g, [R, heads]."""
+    """What `weight_of` needs to know of rows and, where they keep a state, their inverse sums and nearly Σ α g, [R, heads]."""
     here, is_there = row[:, None], there[:, None]
     none = tl.zeros([row.shape[0], head.shape[0]], COMPUTE)
-    if NORMALISER != "softmax":
-        return row_statistic(degree, NORMALISER, COMPUTE)[:, None] + none, none, none
-    statistic = tl.sum(load_heads(kept, here, is_there, head, HEADS, 2), 1)
-    inverse = tl.sum(load_heads(kept + HEADS, here, is_there, head, HEADS, 2), 1)
-    mine = load_tile(out, HEADS * VALUE_CHANNELS, here, is_there, head, HEADS, VALUE_CHANNELS, VALUE_PADDED)
-    return statistic, inverse, tl.sum(tl.sum(mine.to(COMPUTE) * outer, 3), 1)
+    inverse, mean = none, none
+    if keeps_state(NORMALISER):
+        statistic = tl.sum(load_heads(kept, here, is_there, head, HEADS, 2), 1)
+        inverse = tl.sum(load_heads(kept + HEADS, here, is_there, head, HEADS, 2), 1)
+    else:
+        statistic = row_statistic(degree, NORMALISER, COMPUTE)[:, None] + none
+    if needs_delta(NORMALISER):
+        mine = load_tile(out, HEADS * VALUE_CHANNELS, here, is_there, head, HEADS, VALUE_CHANNELS, VALUE_PADDED)
+        mean = tl.sum(tl.sum(mine.to(COMPUTE) * outer, 3), 1)
+    return statistic, inverse, mean
 
 
 @triton.jit
@@ -201,9 +204,10 @@ def _finish(
     EDGE_PADDED: tl.constexpr,
 ):  # fmt: skip
     store_heads(statistics, row, there, head, statistic, HEADS, 3)
-    if NORMALISER == "softmax":
-        more = rest / tl.where(total > 0, total, 1.0)
+    if keeps_state(NORMALISER):
         store_heads(statistics + HEADS, row, there, head, inverse, HEADS, 3)
+    if needs_delta(NORMALISER):
+        more = rest_of_delta(rest, total, mean, NORMALISER)
         store_heads(statistics + 2 * HEADS, row, there, head, mean + more, HEADS, 3)
         query_sum -= more[:, :, None] * plain_sum
         feature_sum -= more[:, :, None] * plain_feature_sum

@@ -9,7 +9,15 @@ The nodes of a tile follow each other, and so do the pairs of a target: places i
 import triton
 import triton.language as tl
 
-from graphattn.ops.triton.kernels.common import row_statistic, slope_of, weight_of
+from graphattn.ops.triton.kernels.normalisers import (
+    close_row,
+    keeps_state,
+    needs_delta,
+    rest_of_delta,
+    row_statistic,
+    slope_of,
+    weight_of,
+)
 
 INTERPRETED = tl.constexpr(triton.knobs.runtime.interpret)
 
@@ -108,7 +116,7 @@ def forward(
     here = tl.arange(0, ROWS) < left
     own = first + row
     first_pair = tl.load(pointers + first) + nodes.to(tl.int64) * row
-    if NORMALISER != "softmax":
+    if not keeps_state(NORMALISER):
         statistic = row_statistic(nodes, NORMALISER, tl.float32)
     largest = tl.full([ROWS], float("-inf"), tl.float32)
     total = tl.zeros([ROWS], tl.float32)
@@ -119,7 +127,7 @@ def forward(
             queries, query_stride, own, left, keys, key_stride, first + column, nodes - column, head, bias, first_pair, pair,
             HEADS, KEY_CHANNELS, SCALE, ROWS, COLUMNS, KEY_PADDED, PART,
         )  # fmt: skip
-        if NORMALISER == "softmax":
+        if keeps_state(NORMALISER):
             higher = tl.maximum(largest, tl.max(score, 1))
             rescale = tl.exp(largest - finite(higher))
             largest = higher
@@ -132,12 +140,12 @@ def forward(
             alpha *= dropout_factors(seed, first_pair + pair, head, threshold, FACTOR)
         value = load_rows(values, value_stride, first + column, nodes - column, head, 0, VALUE_CHANNELS, COLUMNS, VALUE_PADDED)
         value_sum += product(alpha, value)
-    if NORMALISER == "softmax":
-        inverse = tl.where(total > 0, 1.0 / total, total)  # zero where all scores are -inf; NaN stays NaN
+    if keeps_state(NORMALISER):
+        top, inverse, factor = close_row(finite(largest), total, NORMALISER)
         place = statistics + own * (2 * HEADS) + head + tl.arange(0, ROWS) * (2 * HEADS)
-        tl.store(place, finite(largest), mask=here)
+        tl.store(place, top, mask=here)
         tl.store(place + HEADS, inverse, mask=here)
-        value_sum *= inverse[:, None]
+        value_sum *= factor[:, None]
     store_rows(out, HEADS * VALUE_CHANNELS, own, left, head, value_sum, VALUE_CHANNELS)
 
 
@@ -159,7 +167,7 @@ def backward(
         queries, query_stride, first, nodes, keys, key_stride, first, nodes, head, bias, first_pair, pair,
         HEADS, KEY_CHANNELS, SCALE, NODES, NODES, KEY_PADDED, PART,
     )  # fmt: skip
-    if NORMALISER == "softmax":
+    if keeps_state(NORMALISER):
         place = statistics + first * (2 * HEADS) + head + tl.arange(0, NODES) * (2 * HEADS)
         statistic = tl.load(place, mask=here, other=0.0)[:, None]
         alpha = weight_of(score, statistic, NORMALISER) * tl.load(place + HEADS, mask=here, other=0.0)[:, None]
@@ -180,10 +188,8 @@ def backward(
     )  # fmt: skip
     if seed is not None:
         of_weight *= factors
-    if NORMALISER == "softmax":
-        # Divided by the sum of the weights, which is one but for rounding, so that the slopes of a row sum to nothing.
-        total = tl.sum(alpha, 1)
-        of_weight -= (tl.sum(alpha * of_weight, 1) / tl.where(total > 0, total, 1.0))[:, None]
+    if needs_delta(NORMALISER):
+        of_weight -= rest_of_delta(tl.sum(alpha * of_weight, 1), tl.sum(alpha, 1), 0.0, NORMALISER)[:, None]
     slope = slope_of(alpha, score, of_weight, statistic, NORMALISER)
     if of_bias is not None:
         tl.store(of_bias + first_pair * HEADS + head + pair * HEADS, slope, mask=known)

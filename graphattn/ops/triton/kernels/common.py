@@ -1,6 +1,6 @@
 """What every kernel of this folder reads, and how: tiles of [rows, edges, heads, channels] and the formulas on them.
 
-A program takes some pieces of work at a time: rows of nearly one length, or parts of one length of rows with very many edges.
+A program takes some items of work at a time: rows of nearly one length, or parts of one length of rows with very many edges.
 In each it looks at some edges at a time. Channels and heads are padded to powers of two inside a tile, never in memory.
 """
 
@@ -48,10 +48,10 @@ def load_map(weight, row, head, HEADS: tl.constexpr, CHANNELS: tl.constexpr, PAD
 
 
 @triton.jit
-def load_pieces(pieces, piece, num_pieces, pointers):
-    """Row, first and end slot, whether it is a part, and the row's degree; a piece beyond the last has no slots."""
-    there = piece < num_pieces
-    place = pieces + piece.to(tl.int64) * 4
+def load_items(items, item, num_items, pointers):
+    """Row, first and end slot, whether it is a part, and the row's degree; an item beyond the last has no slots."""
+    there = item < num_items
+    place = items + item.to(tl.int64) * 4
     row = tl.load(place, mask=there, other=0)
     first = tl.load(place + 1, mask=there, other=0)
     end = tl.load(place + 2, mask=there, other=0)
@@ -63,11 +63,11 @@ def load_pieces(pieces, piece, num_pieces, pointers):
 
 @triton.jit
 def store_state(
-    states, piece, there, head, begin, values, HEADS: tl.constexpr, CHANNELS: tl.constexpr, LENGTH: tl.constexpr
+    states, item, there, head, begin, values, HEADS: tl.constexpr, CHANNELS: tl.constexpr, LENGTH: tl.constexpr
 ):  # fmt: skip
-    """states[piece, head, begin + channel] = values: `piece` and `there` [R], values [R, heads, padded]."""
+    """states[item, head, begin + channel] = values: `item` and `there` [R], values [R, heads, padded]."""
     channel = tl.arange(0, values.shape[2])
-    place = (piece[:, None].to(tl.int64) * HEADS + head[None, :]) * LENGTH + begin
+    place = (item[:, None].to(tl.int64) * HEADS + head[None, :]) * LENGTH + begin
     known = there[:, None] & (head < HEADS)[None, :]
     known = known[:, :, None] & (channel < CHANNELS)[None, None, :]
     tl.store(states + place[:, :, None] + channel[None, None, :], values, mask=known)
@@ -75,11 +75,11 @@ def store_state(
 
 @triton.jit
 def load_state(
-    states, piece, head, begin, HEADS: tl.constexpr, CHANNELS: tl.constexpr, LENGTH: tl.constexpr, PADDED: tl.constexpr
+    states, item, head, begin, HEADS: tl.constexpr, CHANNELS: tl.constexpr, LENGTH: tl.constexpr, PADDED: tl.constexpr
 ):  # fmt: skip
-    """states[piece, head, begin + channel] of one piece, as a tile of one row: [1, heads, PADDED]."""
+    """states[item, head, begin + channel] of one item, as a tile of one row: [1, heads, PADDED]."""
     channel = tl.arange(0, PADDED)
-    place = (piece.to(tl.int64) * HEADS + head) * LENGTH + begin
+    place = (item.to(tl.int64) * HEADS + head) * LENGTH + begin
     known = (head < HEADS)[:, None] & (channel < CHANNELS)[None, :]
     return tl.load(states + place[:, None] + channel[None, :], mask=known, other=0.0)[None, :, :]
 
@@ -92,12 +92,12 @@ def store_heads(table, row, there, head, values, HEADS: tl.constexpr, STEP: tl.c
 
 
 @triton.jit
-def cut_row(pieces, piece, pointers):
-    """Row, [1], whether the piece is that row's first part, [1], the row's degree, and of a first part the number of parts."""
-    row, first = tl.load(pieces + piece * 4), tl.load(pieces + piece * 4 + 1)
+def cut_row(items, item, pointers):
+    """Row, [1], whether the item is that row's first part, [1], the row's degree, and of a first part the number of parts."""
+    row, first = tl.load(items + item * 4), tl.load(items + item * 4 + 1)
     start, stop = tl.load(pointers + row), tl.load(pointers + row + 1)
-    is_first = (tl.load(pieces + piece * 4 + 3) != 0) & (first == start)
-    size = tl.maximum(tl.load(pieces + piece * 4 + 2) - first, 1)
+    is_first = (tl.load(items + item * 4 + 3) != 0) & (first == start)
+    size = tl.maximum(tl.load(items + item * 4 + 2) - first, 1)
     parts = tl.where(is_first, (stop - start + size - 1) // size, 0)
     here = row + tl.zeros([1], row.dtype)
     return here, (here >= 0) & is_first, stop - start, parts
@@ -105,9 +105,9 @@ def cut_row(pieces, piece, pointers):
 
 @triton.jit
 def slots_of(first, end, turn, EDGES: tl.constexpr):
-    """Slots from the turn-th of each piece on, and which of them are still in it, [R, EDGES]."""
+    """Slots from the turn-th of each item on, and which of them are still in it, [R, EDGES]."""
     place = turn + tl.arange(0, EDGES)[None, :]
-    # Beyond the end of the last piece of a huge graph slots are beyond what 32 bits hold; places are not.
+    # Beyond the end of the last item of a huge graph slots are beyond what 32 bits hold; places are not.
     return first[:, None] + place, place < (end - first)[:, None]
 
 
@@ -123,14 +123,16 @@ def neighbours_of(neighbours, row, start, slot, inside, BLOCKS: tl.constexpr):
 @triton.jit
 def edges_of(edges, pointers, neighbours, row, start, degree, slot, inside, BLOCKS: tl.constexpr, COLUMNS: tl.constexpr):
     """The caller's number of the edge in each slot. Pairs of full attention are numbered block after block, row by row."""
-    if BLOCKS:
-        if COLUMNS:
-            # The row of a source holds every degree-th pair of its block, from its own column on.
-            origin = tl.load(neighbours + row)
-            first = tl.load(pointers + origin) + row - origin
-            return tl.where(inside, first[:, None] + (slot - start[:, None]) * degree[:, None], 0)
-        return tl.where(inside, slot, 0)
-    return tl.load(edges + slot, mask=inside, other=0)
+    if not BLOCKS:
+        edge = tl.load(edges + slot, mask=inside, other=0)
+    elif COLUMNS:
+        # The row of a source holds every degree-th pair of its block, from its own column on.
+        origin = tl.load(neighbours + row)
+        first = tl.load(pointers + origin) + row - origin
+        edge = tl.where(inside, first[:, None] + (slot - start[:, None]) * degree[:, None], 0)
+    else:
+        edge = tl.where(inside, slot, 0)
+    return edge
 
 
 @triton.jit
@@ -152,16 +154,24 @@ def tanh(z):
 @triton.jit
 def activate(z, SLOPE: tl.constexpr, SCORE: tl.constexpr):
     if SCORE == "tanh":
-        return tanh(z)
-    return tl.where(z > 0, z, z * SLOPE)
+        active = tanh(z)
+    elif SCORE == "leaky_relu":
+        active = tl.where(z > 0, z, z * SLOPE)
+    else:
+        tl.static_assert(False, "there is no Triton kernel for this activation")
+    return active
 
 
 @triton.jit
 def steepness(z, active, SLOPE: tl.constexpr, SCORE: tl.constexpr):
     """The derivative of the activation."""
     if SCORE == "tanh":
-        return 1.0 - active * active
-    return tl.where(z > 0, 1.0, tl.full(z.shape, SLOPE, z.dtype))  # of two plain numbers the result is float32
+        steep = 1.0 - active * active
+    elif SCORE == "leaky_relu":
+        steep = tl.where(z > 0, 1.0, tl.full(z.shape, SLOPE, z.dtype))  # of two plain numbers the result is float32
+    else:
+        tl.static_assert(False, "there is no Triton kernel for this activation")
+    return steep
 
 
 @triton.jit
@@ -222,33 +232,6 @@ def score_edges(
 def lowest(LENGTHS: tl.constexpr, COMPUTE: tl.constexpr):
     """What the largest score so far is, before there is any."""
     return tl.full(LENGTHS, LOWEST_64 if tl.float64 == COMPUTE else LOWEST_32, COMPUTE)
-
-
-@triton.jit
-def row_statistic(degree, NORMALISER: tl.constexpr, COMPUTE: tl.constexpr):
-    """What sigmoid and ReLU want to know of a row, [R]: the logarithm of its number of edges, or its inverse."""
-    number = tl.maximum(degree, 1).to(COMPUTE)
-    return tl.log(number) if NORMALISER == "sigmoid" else 1.0 / number
-
-
-@triton.jit
-def weight_of(score, statistic, NORMALISER: tl.constexpr):
-    """The weight of a score; softmax's is not yet divided by the row's sum. The statistic is the largest score there."""
-    if NORMALISER == "softmax":
-        return tl.exp(score - statistic)
-    if NORMALISER == "sigmoid":
-        return 1.0 / (1.0 + tl.exp(statistic - score))
-    return tl.maximum(score, 0.0) * statistic
-
-
-@triton.jit
-def slope_of(weight, score, product, statistic, NORMALISER: tl.constexpr):
-    """∂L/∂s from the weight and ∂L/∂α; of softmax Σ α ∂L/∂α is taken off the product already."""
-    if NORMALISER == "softmax":
-        return weight * product
-    if NORMALISER == "sigmoid":
-        return weight * (1.0 - weight) * product
-    return tl.where(score > 0, product * statistic, 0.0)
 
 
 @triton.jit

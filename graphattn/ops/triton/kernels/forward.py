@@ -12,25 +12,24 @@ from graphattn.ops.triton.kernels.common import (
     dropout_factors,
     edges_of,
     load_features,
+    load_items,
     load_map,
-    load_pieces,
     load_state,
     load_tile,
     lowest,
     neighbours_of,
-    row_statistic,
     score_edges,
     slots_of,
     store_heads,
     store_state,
     store_tile,
-    weight_of,
 )
+from graphattn.ops.triton.kernels.normalisers import close_row, keeps_state, row_statistic, weight_of
 
 
-@triton.jit(do_not_specialize=["num_pieces"])  # another number of rows is no other kernel
+@triton.jit(do_not_specialize=["num_items"])  # another number of rows is no other kernel
 def forward(
-    pieces, num_pieces, pointers, neighbours, edges, queries, query_stride, keys, key_stride, values, value_stride, weight,
+    items, num_items, pointers, neighbours, edges, queries, query_stride, keys, key_stride, values, value_stride, weight,
     bias, attr, edge_keys, seed, threshold, out, statistics, feature_sums, states,
     HEADS: tl.constexpr, KEY_CHANNELS: tl.constexpr, VALUE_CHANNELS: tl.constexpr, EDGE_CHANNELS: tl.constexpr,
     SCORE: tl.constexpr, NORMALISER: tl.constexpr, BLOCKS: tl.constexpr, SHARED: tl.constexpr, COMPUTE: tl.constexpr,
@@ -38,11 +37,11 @@ def forward(
     ROWS: tl.constexpr, EDGES: tl.constexpr, TILE_HEADS: tl.constexpr,
     KEY_PADDED: tl.constexpr, VALUE_PADDED: tl.constexpr, EDGE_PADDED: tl.constexpr,
 ):  # fmt: skip
-    """One program takes ROWS pieces and TILE_HEADS heads; each piece's edges, EDGES at a time."""
-    piece = tl.program_id(0) * ROWS + tl.arange(0, ROWS)
+    """One program takes ROWS items and TILE_HEADS heads; each item's edges, EDGES at a time."""
+    item = tl.program_id(0) * ROWS + tl.arange(0, ROWS)
     first_head = tl.program_id(1) * TILE_HEADS
     head = first_head + tl.arange(0, TILE_HEADS)
-    there, row, first, end, part, start, degree = load_pieces(pieces, piece, num_pieces, pointers)
+    there, row, first, end, part, start, degree = load_items(items, item, num_items, pointers)
     here, is_there = row[:, None], there[:, None]
     own = load_tile(queries, query_stride, here, is_there, head, HEADS, KEY_CHANNELS, KEY_PADDED).to(COMPUTE)
     vector, edge_key = None, None
@@ -50,7 +49,7 @@ def forward(
         vector = load_map(weight, 0, head, HEADS, KEY_CHANNELS, KEY_PADDED)
     elif EDGE_KEY:
         edge_key = load_tile(edge_keys, HEADS * EDGE_CHANNELS, here, is_there, head, HEADS, EDGE_CHANNELS, EDGE_PADDED)
-    if NORMALISER != "softmax":
+    if not keeps_state(NORMALISER):
         statistic = row_statistic(degree, NORMALISER, COMPUTE)[:, None, None]
     largest = lowest([ROWS, TILE_HEADS], COMPUTE)
     total = tl.zeros([ROWS, TILE_HEADS], COMPUTE)
@@ -73,7 +72,7 @@ def forward(
             own, theirs.to(COMPUTE), vector, edge_key, features, weight, bias, attr, edge, inside, head,
             HEADS, KEY_CHANNELS, KEY_PADDED, EDGE_CHANNELS, SCORE, EDGE_KEY, SCALE,
         )  # fmt: skip
-        if NORMALISER == "softmax":
+        if keeps_state(NORMALISER):
             higher = tl.maximum(largest, tl.max(score, 1))
             rescale = tl.exp(largest - higher)
             largest = higher
@@ -92,11 +91,11 @@ def forward(
     if states is not None:
         LENGTH: tl.constexpr = 2 + VALUE_CHANNELS + EDGE_CHANNELS
         is_part = there & (part != 0)
-        store_state(states, piece, is_part, head, 0, largest[:, :, None], HEADS, 1, LENGTH)
-        store_state(states, piece, is_part, head, 1, total[:, :, None], HEADS, 1, LENGTH)
-        store_state(states, piece, is_part, head, 2, value_sum, HEADS, VALUE_CHANNELS, LENGTH)
+        store_state(states, item, is_part, head, 0, largest[:, :, None], HEADS, 1, LENGTH)
+        store_state(states, item, is_part, head, 1, total[:, :, None], HEADS, 1, LENGTH)
+        store_state(states, item, is_part, head, 2, value_sum, HEADS, VALUE_CHANNELS, LENGTH)
         if EDGE_VALUE:
-            store_state(states, piece, is_part, head, 2 + VALUE_CHANNELS, feature_sum, HEADS, EDGE_CHANNELS, LENGTH)
+            store_state(states, item, is_part, head, 2 + VALUE_CHANNELS, feature_sum, HEADS, EDGE_CHANNELS, LENGTH)
         there = there & (part == 0)
     _finish(
         row, there, head, largest, total, value_sum, feature_sum, out, statistics, feature_sums,
@@ -106,31 +105,31 @@ def forward(
 
 @triton.jit
 def merge(
-    pieces, pointers, out, statistics, feature_sums, states,
+    items, pointers, out, statistics, feature_sums, states,
     HEADS: tl.constexpr, VALUE_CHANNELS: tl.constexpr, EDGE_CHANNELS: tl.constexpr, NORMALISER: tl.constexpr,
     COMPUTE: tl.constexpr, EDGE_VALUE: tl.constexpr,
     TILE_HEADS: tl.constexpr, VALUE_PADDED: tl.constexpr, EDGE_PADDED: tl.constexpr,
 ):  # fmt: skip
-    """Finishes the row whose first part is this program's piece; any other piece is none of its business."""
+    """Finishes the row whose first part is this program's item; any other item is none of its business."""
     LENGTH: tl.constexpr = 2 + VALUE_CHANNELS + EDGE_CHANNELS
     first_part = tl.program_id(0)
-    row, there, _, parts = cut_row(pieces, first_part, pointers)
+    row, there, _, parts = cut_row(items, first_part, pointers)
     head = tl.program_id(1) * TILE_HEADS + tl.arange(0, TILE_HEADS)
     largest = lowest([1, TILE_HEADS, 1], COMPUTE)
     total = tl.zeros([1, TILE_HEADS, 1], COMPUTE)
     value_sum = tl.zeros([1, TILE_HEADS, VALUE_PADDED], COMPUTE)
     feature_sum = tl.zeros([1, TILE_HEADS, EDGE_PADDED], COMPUTE)
     for part in range(parts):
-        piece = first_part + part
-        theirs = load_state(states, piece, head, 0, HEADS, 1, LENGTH, 1)
+        item = first_part + part
+        theirs = load_state(states, item, head, 0, HEADS, 1, LENGTH, 1)
         higher = tl.maximum(largest, theirs)
         mine, other = tl.exp(largest - higher), tl.exp(theirs - higher)
         largest = higher
-        total = total * mine + load_state(states, piece, head, 1, HEADS, 1, LENGTH, 1) * other
-        more = load_state(states, piece, head, 2, HEADS, VALUE_CHANNELS, LENGTH, VALUE_PADDED)
+        total = total * mine + load_state(states, item, head, 1, HEADS, 1, LENGTH, 1) * other
+        more = load_state(states, item, head, 2, HEADS, VALUE_CHANNELS, LENGTH, VALUE_PADDED)
         value_sum = value_sum * mine + more * other
         if EDGE_VALUE:
-            more = load_state(states, piece, head, 2 + VALUE_CHANNELS, HEADS, EDGE_CHANNELS, LENGTH, EDGE_PADDED)
+            more = load_state(states, item, head, 2 + VALUE_CHANNELS, HEADS, EDGE_CHANNELS, LENGTH, EDGE_PADDED)
             feature_sum = feature_sum * mine + more * other
     _finish(
         row, there, head, tl.sum(largest, 2), tl.sum(total, 2), value_sum, feature_sum, out, statistics, feature_sums,
@@ -144,14 +143,12 @@ def _finish(
     HEADS: tl.constexpr, VALUE_CHANNELS: tl.constexpr, EDGE_CHANNELS: tl.constexpr, NORMALISER: tl.constexpr,
     EDGE_VALUE: tl.constexpr, VALUE_PADDED: tl.constexpr, EDGE_PADDED: tl.constexpr,
 ):  # fmt: skip
-    if NORMALISER == "softmax":
-        # A row of nothing, or of nothing but -inf, has the total zero and gets zero; NaN stays NaN. The two statistics are
-        # kept apart: in their log-sum-exp a largest score far from zero would swallow the total.
-        inverse = tl.where(total > 0, 1.0 / total, total)
-        store_heads(statistics, row, there, head, largest, HEADS, 2)
+    if keeps_state(NORMALISER):
+        top, inverse, factor = close_row(largest, total, NORMALISER)
+        store_heads(statistics, row, there, head, top, HEADS, 2)
         store_heads(statistics + HEADS, row, there, head, inverse, HEADS, 2)
-        value_sum *= inverse[:, :, None]
-        feature_sum *= inverse[:, :, None]
+        value_sum *= factor[:, :, None]
+        feature_sum *= factor[:, :, None]
     store_tile(out, HEADS * VALUE_CHANNELS, row, there, head, value_sum, HEADS, VALUE_CHANNELS, VALUE_PADDED)
     if EDGE_VALUE:
         store_tile(feature_sums, HEADS * EDGE_CHANNELS, row, there, head, feature_sum, HEADS, EDGE_CHANNELS, EDGE_PADDED)

@@ -9,7 +9,7 @@ import triton
 import triton.language as tl
 
 from graphattn.ops.triton.kernels.blocks import dropout_factors, load_line, load_rows, product, products, scores, store_rows
-from graphattn.ops.triton.kernels.common import row_statistic, slope_of, weight_of
+from graphattn.ops.triton.kernels.normalisers import keeps_state, needs_delta, rest_of_delta, row_statistic, slope_of, weight_of
 
 
 @triton.jit(do_not_specialize=["begin"])
@@ -27,18 +27,19 @@ def backward_rows(
     here = tl.arange(0, ROWS) < left
     own = first + row
     first_pair = tl.load(pointers + first) + nodes.to(tl.int64) * row
-    if NORMALISER == "softmax":
+    if keeps_state(NORMALISER):
         place = statistics + own * (2 * HEADS) + head + tl.arange(0, ROWS) * (2 * HEADS)
         statistic = tl.load(place, mask=here, other=0.0)[:, None]
         inverse = tl.load(place + HEADS, mask=here, other=0.0)
+    else:
+        statistic = row_statistic(nodes, NORMALISER, tl.float32)
+    if needs_delta(NORMALISER):
         outer = load_rows(gradient, HEADS * VALUE_CHANNELS, own, left, head, 0, VALUE_CHANNELS, ROWS, VALUE_PADDED)
         mine = load_rows(out, HEADS * VALUE_CHANNELS, own, left, head, 0, VALUE_CHANNELS, ROWS, VALUE_PADDED)
         mean = tl.sum(mine.to(tl.float32) * outer.to(tl.float32), 1)
         rest = tl.zeros([ROWS], tl.float32)
         total = tl.zeros([ROWS], tl.float32)
         plain_sum = tl.zeros([ROWS, KEY_PADDED], tl.float32)
-    else:
-        statistic = row_statistic(nodes, NORMALISER, tl.float32)
     query_sum = tl.zeros([ROWS, KEY_PADDED], tl.float32)
     for column in range(0, tl.where(left > 0, nodes, 0), COLUMNS):
         pair = tl.arange(0, ROWS)[:, None] * nodes + (column + tl.arange(0, COLUMNS))[None, :]
@@ -54,17 +55,18 @@ def backward_rows(
         if seed is not None:
             of_weight *= dropout_factors(seed, first_pair + pair, head, threshold, FACTOR)
         theirs = load_rows(keys, key_stride, first + column, nodes - column, head, 0, KEY_CHANNELS, COLUMNS, KEY_PADDED)
-        if NORMALISER == "softmax":
+        if keeps_state(NORMALISER):
             alpha *= inverse[:, None]
-            slope = alpha * (of_weight - mean[:, None])
+        if needs_delta(NORMALISER):
+            slope = slope_of(alpha, score, of_weight - mean[:, None], statistic, NORMALISER)
             rest += tl.sum(slope, 1)
             total += tl.sum(alpha, 1)
             plain_sum += product(alpha, theirs)
         else:
             slope = slope_of(alpha, score, of_weight, statistic, NORMALISER)
         query_sum += product(slope, theirs)
-    if NORMALISER == "softmax":
-        more = rest / tl.where(total > 0, total, 1.0)
+    if needs_delta(NORMALISER):
+        more = rest_of_delta(rest, total, mean, NORMALISER)
         tl.store(means + own * HEADS + head + tl.arange(0, ROWS) * HEADS, mean + more, mask=here)
         query_sum -= more[:, None] * plain_sum
     store_rows(of_query, of_query_stride, own, left, head, query_sum * SCALE, KEY_CHANNELS)
@@ -84,7 +86,7 @@ def backward_columns(
     left = nodes - row
     here = tl.arange(0, ROWS) < left
     own = first + row
-    if NORMALISER != "softmax":
+    if not keeps_state(NORMALISER):
         statistic = row_statistic(nodes, NORMALISER, tl.float32)
     key_sum = tl.zeros([ROWS, KEY_PADDED], tl.float32)
     value_sum = tl.zeros([ROWS, VALUE_PADDED], tl.float32)
@@ -98,7 +100,7 @@ def backward_columns(
             keys, key_stride, own, left, queries, query_stride, target, nodes - column, head, bias, first_pair, pair,
             HEADS, KEY_CHANNELS, SCALE, ROWS, COLUMNS, KEY_PADDED, PART,
         )  # fmt: skip
-        if NORMALISER == "softmax":
+        if keeps_state(NORMALISER):
             place = statistics + target * (2 * HEADS) + head + tl.arange(0, COLUMNS) * (2 * HEADS)
             statistic = tl.load(place, mask=inside, other=0.0)[None, :]
             alpha = weight_of(score, statistic, NORMALISER) * tl.load(place + HEADS, mask=inside, other=0.0)[None, :]
@@ -118,7 +120,7 @@ def backward_columns(
         )  # fmt: skip
         if seed is not None:
             of_weight *= factors
-        if NORMALISER == "softmax":
+        if needs_delta(NORMALISER):
             place = means + target * HEADS + head + tl.arange(0, COLUMNS) * HEADS
             of_weight -= tl.load(place, mask=inside, other=0.0)[None, :]
         slope = slope_of(alpha, score, of_weight, statistic, NORMALISER)

@@ -1,4 +1,4 @@
-"""What serves a call of `graphattn.ops.attention` on this machine, and why: found by asking what the calls themselves ask."""
+"""The screen of `graphattn.backends()`: which backend serves each kind of attention call here, and why."""
 
 from __future__ import annotations
 
@@ -13,35 +13,28 @@ from torch import Tensor
 import graphattn
 from graphattn.cache import user_cache
 from graphattn.errors import InputError
-from graphattn.ops import fused
-from graphattn.ops.block import LARGE, prefers_torch
+from graphattn.ops import NORMALISERS, SCORES, EdgeFeatures, Score
+from graphattn.ops.backends import CPU, MOST_EDGE_CHANNELS, MOST_HEADS, why_not_fused
+from graphattn.ops.backends.report import server
 from graphattn.ops.cpu import specialise, store, threads
-from graphattn.ops.mask import BlockDiagonalMask
-from graphattn.ops.normaliser import NORMALISERS
-from graphattn.ops.reference import EdgeFeatures
-from graphattn.ops.score import Additive, Dot, Score, Static
+from graphattn.ops.score import make_score
 from graphattn.ops.settings import requested_backend
 
 if TYPE_CHECKING:
     from rich.table import Table
 
-_SCORES: dict[str, Score] = {
-    "dot": Dot(),
-    "additive": Additive(torch.empty(1, 1)),
-    "static": Static(torch.empty(2, 1, 1)),
-}
 _MARKS = "¹²³⁴⁵⁶⁷⁸⁹"
 # The widest vectors that each feature of a processor, in LLVM's words, gives it.
 _VECTORS = {"+avx512f": 512, "+avx": 256, "+sve": 128, "+neon": 128, "+sse2": 128}
 
 
 def backends() -> None:
-    """Prints what serves each kind of attention call here, and why, with the settings that decide it.
+    """Prints which kernel runs each kind of attention call here, and why, with the settings that decide it.
 
-    "fused" are the kernels that hold no tensor of the edges' size, in machine code for this processor on a CPU and in Triton
-    on a GPU; "plain" is the formula in PyTorch, which does; "torch" is torch's own scaled_dot_product_attention. The
-    environment variable `GRAPHATTN_BACKEND` chooses: "auto" takes fused kernels wherever they can serve, "reference" the plain
-    version, "cpu" and "triton" one kind of fused kernels or else an error.
+    "fused" are kernels that make no tensor of the edges' size, in machine code for this processor on a CPU and in Triton on a
+    GPU; "plain" is the formula in PyTorch, which does; "torch" is torch's own scaled_dot_product_attention. The environment
+    variable `GRAPHATTN_BACKEND` chooses: "auto" takes fused kernels wherever they can serve, "reference" the plain version,
+    "cpu" and "triton" one family of fused kernels or else an error.
 
     Raises:
         InputError: where `GRAPHATTN_BACKEND` has another value.
@@ -53,7 +46,7 @@ def backends() -> None:
     for device in devices:
         notes: list[str] = []
         calls = _calls(device, notes)
-        console.print(f"[bold]What serves graphattn.ops.attention on {device.upper()} tensors[/]")
+        console.print(f"[bold]What runs graphattn.ops.attention on {device.upper()} tensors[/]")
         console.print(calls)
         for mark, note in zip(_MARKS, notes, strict=False):
             console.print(f"{mark} {note}", markup=False)
@@ -64,36 +57,12 @@ def backends() -> None:
     console.print(_pairs(_here() | (_gpu() if "cuda" in devices else {})))
 
 
-def server(score: Score, normaliser: str, full: bool, device: str = "cpu") -> tuple[str, str | None]:
-    """What serves calls, "fused", "plain", "torch" or "refused", and why, where there is something to say.
-
-    Args:
-        score, normaliser: as in `attention`.
-        full: on a `BlockDiagonalMask`; else on an `AdjacencyMask`.
-        device: of the tensors.
-    """
-    query = torch.empty(1, 1, 1, device=device)
-    kind, reason = _kernels(query, normaliser)
-    torchs = full and requested_backend() in ("auto", "reference")
-    torchs = torchs and prefers_torch(BlockDiagonalMask.single(LARGE), score, normaliser, 0.0, need_weights=False)
-    if kind == "fused" and torchs:
-        return kind, f"torch's scaled_dot_product_attention on one graph of {LARGE} nodes or more, without dropout"
-    if kind == "plain" and torchs:
-        return "torch", f"without dropout, else plain: {reason}"
-    if kind == "fused" and device == "cpu" and fused.kernels_for(query) == "triton":
-        return kind, "in Triton's interpreter, for tests"
-    return kind, reason
-
-
-def _kernels(
-    query: Tensor, normaliser: str = "softmax", edge_attr: EdgeFeatures | None = None, return_attention: bool = False
-) -> tuple[str, str | None]:
+def _why_not(query: Tensor, edge_attr: EdgeFeatures | None = None, return_attention: bool = False) -> str | None:
     requested_backend()  # another error than that of a call which cannot be served
     try:
-        reason = fused.why_not_fused(query, query, normaliser, edge_attr, return_attention)
+        return why_not_fused(query, query, edge_attr=edge_attr, return_attention=return_attention)
     except InputError as error:
-        return "refused", str(error)
-    return ("fused" if reason is None else "plain"), reason
+        return str(error)
 
 
 def _calls(device: str, notes: list[str]) -> Table:
@@ -101,13 +70,13 @@ def _calls(device: str, notes: list[str]) -> Table:
     table = _table()
     table.add_column("normaliser")
     for mask in ("masked", "full"):
-        for name in _SCORES:
+        for name in SCORES:
             table.add_column(f"{mask}\n{name}")
     for normaliser in NORMALISERS:
         cells = []
         for full in (False, True):
-            for score in _SCORES.values():
-                kind, note = server(score, normaliser, full, device)
+            for kind_of_score in SCORES.values():
+                kind, note = server(_example(kind_of_score), normaliser, full, device)
                 if note is not None and note not in notes:
                     notes.append(note)
                 cells.append(kind if note is None else f"{kind}{_MARKS[notes.index(note)]}")
@@ -115,21 +84,27 @@ def _calls(device: str, notes: list[str]) -> Table:
     return table
 
 
+def _example(kind: type[Score]) -> Score:
+    """A score of this kind, for one head of one channel."""
+    shape = kind.weight_shape(1, 1)
+    return make_score(kind.name, None if shape is None else torch.empty(shape))
+
+
 def _unserved(devices: list[str]) -> dict[str, str]:
     """Calls that the kernels do not take, whatever the score, normaliser and mask, and why."""
     query = torch.empty(1, 1, 1, device="cpu")
     calls = {
-        "returned weights": _kernels(query, return_attention=True),
-        f"over {fused.MOST_HEADS} heads": _kernels(torch.empty(1, fused.MOST_HEADS + 1, 1, device="cpu")),
-        f"over {fused.MOST_EDGE_CHANNELS} edge channels": _kernels(
-            query, edge_attr=EdgeFeatures(torch.empty(1, fused.MOST_EDGE_CHANNELS + 1, device="cpu"))
+        "returned weights": _why_not(query, return_attention=True),
+        f"over {MOST_HEADS} heads": _why_not(torch.empty(1, MOST_HEADS + 1, 1, device="cpu")),
+        f"over {MOST_EDGE_CHANNELS} edge channels": _why_not(
+            query, edge_attr=EdgeFeatures(torch.empty(1, MOST_EDGE_CHANNELS + 1, device="cpu"))
         ),
     }
     if torch.accelerator.is_available():
         device = torch.accelerator.current_accelerator()
         if device is not None and device.type not in devices:
-            calls[f"tensors on {device}"] = _kernels(torch.empty(1, 1, 1, device=device))
-    return {name: reason for name, (_, reason) in calls.items() if reason is not None}
+            calls[f"tensors on {device}"] = _why_not(torch.empty(1, 1, 1, device=device))
+    return {name: reason for name, reason in calls.items() if reason is not None}
 
 
 def _here() -> dict[str, str]:
@@ -141,7 +116,7 @@ def _here() -> dict[str, str]:
     count, size = store.kept()
     keeps = f"{place}\n{count} kernels, {size / 1e6:.1f} MB; `graphattn warmup` compiles the common ones ahead"
     lost = "nowhere" if place is None else f"{place}, for this process alone"
-    types = ", ".join(str(dtype).removeprefix("torch.") for dtype in fused.TYPES)
+    types = ", ".join(str(dtype).removeprefix("torch.") for dtype in CPU.types)
     return {
         "GRAPHATTN_BACKEND": requested_backend(),
         "threads": f"{torch.get_num_threads()}, torch's own" if serial is None else f"1: {serial}",
