@@ -14,8 +14,8 @@ from torch_geometric.utils import to_dense_batch
 
 from graphattn.errors import InputError
 from graphattn.nn.projection import has_hooks
-from graphattn.ops import BlockDiagonalMask, attention
-from graphattn.ops.backends import why_not_fused
+from graphattn.ops import BlockDiagonalMask, Dot, attention, normaliser_of
+from graphattn.ops.backends import Call, choose_as_torch, why_not_fused
 
 
 class GPSConv(torch_geometric.nn.GPSConv):
@@ -103,8 +103,15 @@ def _is_as_made(module: nn.Module, kind: type[nn.Module]) -> bool:
 def _on_blocks(attn: nn.MultiheadAttention, x: Tensor, mask: BlockDiagonalMask) -> Tensor:
     packed = F.linear(x, attn.in_proj_weight, attn.in_proj_bias).unflatten(-1, (3, attn.num_heads, -1))
     dropout = attn.dropout if attn.training else 0.0
-    out = attention(packed, None, None, mask, dropout=dropout)
-    assert isinstance(out, Tensor)
+    call = Call(packed, None, None, mask, Dot(), normaliser_of("softmax"), dropout=dropout)
+    if choose_as_torch(call).name == "torch":
+        # It takes [1, heads, nodes, channels], and under autocast half precision, as torch_geometric gives it.
+        query, key, value = packed.permute(1, 2, 0, 3).unsqueeze(1).unbind(0)
+        out = F.scaled_dot_product_attention(query, key, value).squeeze(0).transpose(0, 1)
+    else:
+        result = attention(packed, None, None, mask, dropout=dropout)
+        assert isinstance(result, Tensor)
+        out = result
     return F.linear(out.flatten(1), attn.out_proj.weight, attn.out_proj.bias)
 
 

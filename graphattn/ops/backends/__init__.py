@@ -23,6 +23,7 @@ PLAIN: tuple[Backend, ...] = (TorchSDPA(), Reference())
 # In the order in which they are asked. torch's kernel comes first for one large graph: its matrix products pay there.
 BACKENDS: tuple[Backend, ...] = (TorchSDPA(LARGE), *FUSED, *PLAIN)
 
+_SINGLE = TorchSDPA(1)
 _REQUESTED: dict[str, tuple[Backend, ...]] = {"auto": BACKENDS, "reference": PLAIN, "cpu": (CPU,), "triton": (TRITON,)}
 
 
@@ -38,6 +39,13 @@ def choose(call: Call) -> Backend:
         if reason is None:
             return backend
     raise InputError(f"GRAPHATTN_BACKEND={requested} asks for fused kernels, but {reason}")
+
+
+def choose_as_torch(call: Call) -> Backend:
+    """As `choose`, for a stand-in of torch's attention: a single graph of any size goes to torch's kernel, for its numbers."""
+    if requested_backend() in ("auto", "reference") and _SINGLE.why_not(call) is None:
+        return _SINGLE
+    return choose(call)
 
 
 def choose_fused(device: torch.device) -> FusedBackend:
@@ -89,6 +97,7 @@ __all__ = [
     "Call",
     "FusedBackend",
     "choose",
+    "choose_as_torch",
     "choose_fused",
     "head_products",
     "why_not_fused",
