@@ -9,12 +9,27 @@ from pathlib import Path
 
 import pytest
 import torch
+from durations import Recorder, longest_first
 
 # Without a GPU the Triton kernels run in Triton's interpreter, which must be said before they are first imported.
 if not torch.cuda.is_available():
     os.environ["TRITON_INTERPRET"] = "1"
 
 ROOT = Path(__file__).resolve().parent.parent
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--record-durations", action="store_true", help="write the seconds of each file to durations.json")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    # A process of xdist reports to the one that started it, which alone sees all tests.
+    if config.getoption("--record-durations") and not hasattr(config, "workerinput"):
+        config.pluginmanager.register(Recorder(ROOT))
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    longest_first(items)
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

@@ -97,7 +97,9 @@ def target() -> tuple[str, str, str]:
 @cache
 def _address(kernel: Kernel) -> int:
     with _notice(), _settings():
-        compiled = _compile(getattr(_module(kernel.templates, kernel.constants), kernel.function))
+        module = _module(kernel.templates, kernel.constants)
+        with store.locked(f"{module.__name__.removeprefix(_PREFIX)}.{kernel.function}"):
+            compiled = _compile(getattr(module, kernel.function))
     _compiled.append(compiled)
     return int(compiled.address)
 

@@ -14,6 +14,8 @@ import os
 import shutil
 import stat
 import tempfile
+import time
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 from typing import NamedTuple
@@ -23,6 +25,8 @@ from graphattn.cache import drop_oldest, user_cache, write_atomically
 # Numba keeps what it compiles beside the source, in the folder where Python keeps bytecode.
 _COMPILED = "__pycache__"
 _LIMIT = 256 * 2**20
+# Seconds that a process waits for another's kernel; most compile in two.
+_PATIENCE = 60.0
 
 
 class Store(NamedTuple):
@@ -62,7 +66,7 @@ def store() -> Store:
 
 
 def keep_source(name: str, text: str) -> Path | None:
-    """Writes the source `name`.py of a kernel to the store, with what is compiled of it already if that is to be had."""
+    """Writes the source `name`.py of a kernel to the store, with its compiled code if the source folder holds it."""
     folder, source, _ = store()
     if folder is None:
         return None
@@ -77,6 +81,47 @@ def keep_source(name: str, text: str) -> Path | None:
             _delete(path)
             write_atomically(path, content)
     return path
+
+
+@contextlib.contextmanager
+def locked(name: str) -> Iterator[None]:
+    """One process at a time works on a kernel: a second waits, and then finds it compiled.
+
+    The system frees the lock of a process that ends. Where locking fails, or another process takes longer than any kernel
+    does, the work goes on without: both compile, and either result is right.
+    """
+    folder = store().folder
+    path = None if folder is None else folder / f"{name}.lock"
+    file = None if path is None else _lock(path)
+    try:
+        yield
+    finally:
+        if path is not None and file is not None:
+            _delete(path)  # who waits holds the deleted file, and needs it no more: the kernel is there
+            os.close(file)
+
+
+def _lock(path: Path) -> int | None:
+    """An open file that this process alone has locked; None where that can't be had."""
+    try:
+        import fcntl
+    except ImportError:  # Windows
+        return None
+    file, end = None, time.monotonic() + _PATIENCE
+    try:
+        file = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+        while True:
+            with contextlib.suppress(BlockingIOError):
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                return file
+            if time.monotonic() > end:
+                break
+            time.sleep(0.01)
+    except OSError:  # a full disk, or a file system without locks
+        pass
+    if file is not None:
+        os.close(file)
+    return None
 
 
 def forget(name: str) -> None:
@@ -99,7 +144,7 @@ def kept() -> tuple[int, int]:
     folder = store().folder
     sizes = []
     for path in (folder / _COMPILED).glob("*.nbc") if folder is not None else ():
-        with contextlib.suppress(OSError):  # another process deletes, too
+        with contextlib.suppress(OSError):  # another process deletes as well
             sizes.append(path.stat().st_size)
     return len(sizes), sum(sizes)
 

@@ -246,6 +246,19 @@ def test_old_kernels_go(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert compiles() == 1
 
 
+@pytest.mark.skipif(not hasattr(os, "getuid"), reason="no locks on Windows")
+def test_where_locking_fails_kernels_compile(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import fcntl
+
+    def fail(*_: object) -> None:
+        raise OSError(37, "No locks available")
+
+    monkeypatch.setattr(fcntl, "flock", fail)
+    assert compiles() == 1
+    forget_all(monkeypatch)
+    assert compiles() == 0
+
+
 def test_processors_do_not_share_code(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     call()
     triple, _, features = specialise.target()
@@ -303,11 +316,56 @@ class TestForks:
     pytestmark = forks
 
     def test_two_processes_compile_the_same(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        # The slower one may find what the other has just kept.
-        children = [forked(lambda: compiles() <= 1) for _ in range(2)]
-        assert [succeeded(child) for child in children] == [True, True]
+        from numba.core.ccallback import CFunc
+
+        compiled = folder.parent.parent / "compiled"
+        compiled.mkdir()
+        real = CFunc._compile_uncached
+
+        def slowly(kernel: CFunc) -> object:
+            time.sleep(2.0)  # time for the others to look for the kernel
+            return real(kernel)
+
+        monkeypatch.setattr(CFunc, "_compile_uncached", slowly)
+
+        def work() -> bool:
+            number = compiles()
+            (compiled / str(os.getpid())).write_text(str(number))
+            return True
+
+        children = [forked(work) for _ in range(3)]
+        assert [succeeded(child) for child in children] == [True] * 3
+        assert sum(int(path.read_text()) for path in compiled.iterdir()) == 1  # the others waited for it
         assert set(kept(folder)) == {".py", ".nbi", ".nbc"}
+        assert not list(folder.glob("*.lock"))
         assert compiles() == 0
+
+    def test_the_lock_of_a_process_that_was_killed(self, folder: Path) -> None:
+        folder.mkdir(parents=True)
+        reading, writing = os.pipe()
+
+        def hold() -> bool:
+            with store.locked("tiny"):
+                os.write(writing, b"!")
+                time.sleep(60)
+            return True
+
+        child = forked(hold)
+        assert os.read(reading, 1) == b"!"
+        assert store._lock(folder / "other.lock") is not None
+        os.kill(child, 9)
+        os.waitpid(child, 0)
+        with store.locked("tiny"):
+            assert list(folder.glob("tiny.lock"))
+        assert not list(folder.glob("tiny.lock"))
+
+    def test_a_process_that_keeps_a_lock_for_ever(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(store, "_PATIENCE", 0.1)
+        folder.mkdir(parents=True)
+        with store.locked("tiny"):
+            assert store._lock(folder / "tiny.lock") is None
+            with store.locked("tiny"):
+                pass
 
     def test_a_fork_waits_for_a_kernel_that_another_thread_compiles(
         self, folder: Path, monkeypatch: pytest.MonkeyPatch
