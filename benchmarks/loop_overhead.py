@@ -16,9 +16,8 @@ from pathlib import Path
 import torch
 from lightning_fabric import Fabric
 
-from graphattn.estimators.node_classifier import NodeJob
 from graphattn.nn import AdjacencyMask, GraphTransformer
-from graphattn.train import TrainOptions, fit
+from graphattn.train import Batch, Classification, TaskJob, TrainOptions, fit
 
 NODES, EDGES, FEATURES, WORDS, CLASSES = 2_708, 10_556, 1_433, 18, 7
 EPOCHS, ROUNDS = 40, 7
@@ -33,7 +32,9 @@ def main() -> None:
     edge_index = torch.randint(NODES, (2, EDGES))
     inputs = {"x": x, "edge_index": AdjacencyMask.from_edge_index(edge_index, NODES)}
     target = torch.randint(CLASSES, (NODES,))
-    job = NodeJob(inputs, target, torch.arange(140), torch.arange(140, 640))
+    train, valid = torch.arange(140), torch.arange(140, 640)
+    batch = Batch(inputs, target[train], train)
+    job = TaskJob(Classification(), lambda epoch: [batch], 1, [Batch(inputs, target[valid], valid)])
 
     def make_model() -> GraphTransformer:
         torch.manual_seed(0)
@@ -46,7 +47,7 @@ def main() -> None:
         for _ in range(EPOCHS):
             model.train()
             optimizer.zero_grad()
-            loss = job.loss(model, None)
+            loss = job.loss(model, batch)
             loss.backward()
             torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
             optimizer.step()

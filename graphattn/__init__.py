@@ -17,6 +17,7 @@ _HOME = {
     "MoleculeRegressor": "graphattn.estimators",
     "MoleculeClassifier": "graphattn.estimators",
     "NodeClassifier": "graphattn.estimators",
+    "NodeRegressor": "graphattn.estimators",
     "MaskedSelfAttention": "graphattn.nn",
     "FullSelfAttention": "graphattn.nn",
     "GraphTransformer": "graphattn.nn",
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from graphattn.estimators import MoleculeClassifier as MoleculeClassifier
     from graphattn.estimators import MoleculeRegressor as MoleculeRegressor
     from graphattn.estimators import NodeClassifier as NodeClassifier
+    from graphattn.estimators import NodeRegressor as NodeRegressor
     from graphattn.nn import FullSelfAttention as FullSelfAttention
     from graphattn.nn import GraphTransformer as GraphTransformer
     from graphattn.nn import MaskedSelfAttention as MaskedSelfAttention

@@ -1,4 +1,4 @@
-"""Which rows train, which choose and which judge: random parts, the text of `--split`, and split files."""
+"""Train, validation and test splits: random ones, the text of `--split`, and split files."""
 
 from __future__ import annotations
 

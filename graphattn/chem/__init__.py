@@ -24,7 +24,7 @@ _HOME = {
     "featurise": "graphattn.chem.molecules",
     "from_smiles": "graphattn.chem.molecules",
     "parse_smiles": "graphattn.chem.smiles",
-    "scaffold": "graphattn.chem.split",
+    "scaffold": "graphattn.chem.murcko",
     "scaffold_split": "graphattn.chem.split",
 }
 
@@ -43,9 +43,9 @@ if TYPE_CHECKING:
     from graphattn.chem.molecules import Molecules as Molecules
     from graphattn.chem.molecules import featurise as featurise
     from graphattn.chem.molecules import from_smiles as from_smiles
+    from graphattn.chem.murcko import scaffold as scaffold
     from graphattn.chem.smiles import canonical_smiles as canonical_smiles
     from graphattn.chem.smiles import parse_smiles as parse_smiles
-    from graphattn.chem.split import scaffold as scaffold
     from graphattn.chem.split import scaffold_split as scaffold_split
 
 __getattr__, __dir__ = lazy_names(__name__, _HOME)

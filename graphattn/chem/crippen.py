@@ -28,7 +28,7 @@ def crippen_logp(smiles: Iterable[object]) -> npt.NDArray[np.float64]:
     if isinstance(smiles, str):
         raise InputError(f"smiles is one string, {smiles[:60]!r}, but must be a list of them")
     molecules = (read_smiles(text)[0] for text in smiles)
-    return np.array([np.nan if mol is None else _contributions(mol).sum() for mol in molecules], dtype=np.float64)
+    return np.array([np.nan if mol is None else contributions_of(mol).sum() for mol in molecules], dtype=np.float64)
 
 
 def crippen_contributions(smiles: str) -> npt.NDArray[np.float64]:
@@ -37,10 +37,11 @@ def crippen_contributions(smiles: str) -> npt.NDArray[np.float64]:
     Raises:
         InputError: the SMILES is bad.
     """
-    return _contributions(parse_smiles(smiles))
+    return contributions_of(parse_smiles(smiles))
 
 
-def _contributions(mol: Any) -> npt.NDArray[np.float64]:
+def contributions_of(mol: Any) -> npt.NDArray[np.float64]:
+    """`crippen_contributions` of an RDKit molecule."""
     explicit = Chem.AddHs(mol)  # appends the hydrogens after the atoms there are
     contributions = np.array([logp for logp, _ in rdMolDescriptors._CalcCrippenContribs(explicit)], dtype=np.float64)
     atoms = mol.GetNumAtoms()

@@ -13,6 +13,7 @@ import numpy.typing as npt
 from rdkit import Chem, rdBase
 from rdkit.Chem import rdCIPLabeler
 
+from graphattn.chem.records import MoleculeRecords, join_records
 from graphattn.chem.smiles import read_smiles
 
 FEATURE_VERSION = 1
@@ -69,7 +70,7 @@ class MoleculeArrays(NamedTuple):
     """Many molecules side by side, as codes: the number of a value in its vocabulary (for a flag, 0 or 1).
 
     Molecule m owns atoms `atom_ptr[m]:atom_ptr[m + 1]` and edges `edge_ptr[m]:edge_ptr[m + 1]`. A SMILES that cannot be
-    used owns none, and `errors` tells why.
+    used owns none, and `errors` says why.
 
     Attributes:
         atoms: [atoms, len(ATOM_FEATURES)] uint8.
@@ -79,6 +80,7 @@ class MoleculeArrays(NamedTuple):
         bonds: [edges, len(BOND_FEATURES)] uint8.
         edge_ptr: [molecules + 1] int64.
         errors: position of a molecule → reason.
+        records: what else is known of each molecule, where that was asked for.
     """
 
     atoms: npt.NDArray[np.uint8]
@@ -87,10 +89,17 @@ class MoleculeArrays(NamedTuple):
     bonds: npt.NDArray[np.uint8]
     edge_ptr: npt.NDArray[np.int64]
     errors: dict[int, str]
+    records: MoleculeRecords | None = None
 
 
-def featurise_chunk(smiles: Sequence[object]) -> MoleculeArrays:
-    """Read and encode the molecules of a list, in its order. Bad SMILES keep their place; nothing is raised."""
+def featurise_chunk(smiles: Sequence[object], describe: bool = False) -> MoleculeArrays:
+    """Read and encode the molecules of a list, in its order. Bad SMILES keep their place; nothing is raised.
+
+    Args:
+        smiles: SMILES, each parsed once.
+        describe: whether to make their records as well.
+    """
+    records = MoleculeRecords() if describe else None
     atoms, bonds = bytearray(), bytearray()
     ends: list[tuple[int, int]] = []
     atom_ptr, bond_ptr = [0], [0]
@@ -98,6 +107,8 @@ def featurise_chunk(smiles: Sequence[object]) -> MoleculeArrays:
     with rdBase.BlockLogs():
         for position, text in enumerate(smiles):
             mol, reason = read_smiles(text)
+            if records is not None:
+                records.add(mol)
             if reason:
                 errors[position] = reason
             else:
@@ -126,6 +137,7 @@ def featurise_chunk(smiles: Sequence[object]) -> MoleculeArrays:
         bonds=np.concatenate([bond_codes, bond_codes])[order],
         edge_ptr=edge_ptr,
         errors=errors,
+        records=records,
     )
 
 
@@ -133,6 +145,7 @@ def concatenate(chunks: Sequence[MoleculeArrays]) -> MoleculeArrays:
     """Put chunks one after the other, as if their SMILES had been one list."""
     if not chunks:
         return featurise_chunk([])
+    records = [chunk.records for chunk in chunks if chunk.records is not None]
     starts = np.cumsum([0] + [len(chunk.atom_ptr) - 1 for chunk in chunks]).tolist()
     return MoleculeArrays(
         atoms=np.concatenate([chunk.atoms for chunk in chunks]),
@@ -145,6 +158,7 @@ def concatenate(chunks: Sequence[MoleculeArrays]) -> MoleculeArrays:
             for start, chunk in zip(starts, chunks, strict=False)
             for position, reason in chunk.errors.items()
         },
+        records=join_records(records) if records else None,
     )
 
 

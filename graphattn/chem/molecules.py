@@ -6,7 +6,7 @@ import contextlib
 import hashlib
 import json
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,7 +28,8 @@ from graphattn.chem.features import (
     featurise_chunk,
     one_hot,
 )
-from graphattn.chem.smiles import parse_smiles
+from graphattn.chem.records import MoleculeRecords
+from graphattn.chem.smiles import bad_smiles
 from graphattn.errors import InputError
 
 _CHUNK = 1000
@@ -46,10 +47,12 @@ class Molecules:
     Attributes:
         graphs: for each row its graph, or None where the SMILES is bad.
         errors: number of a bad row → why.
+        records: canonical SMILES, scaffold and Crippen logP of each row, where `featurise` was asked to describe them.
     """
 
     graphs: list[Data | None]
     errors: dict[int, str]
+    records: MoleculeRecords | None = None
 
     def __len__(self) -> int:
         return len(self.graphs)
@@ -65,8 +68,10 @@ def from_smiles(smiles: str) -> Data:
     Raises:
         InputError: the SMILES is empty, has a syntax error, or describes a molecule that cannot be.
     """
-    parse_smiles(smiles)  # a bad SMILES ends here
-    (graph,) = _graphs(featurise_chunk([smiles]))
+    arrays = featurise_chunk([smiles])
+    if arrays.errors:
+        raise bad_smiles(smiles, arrays.errors[0])
+    (graph,) = _graphs(arrays)
     graph.smiles = smiles
     return graph
 
@@ -77,6 +82,7 @@ def featurise(
     n_jobs: int | None = None,
     cache: Path | str | None = "default",
     progress: Callable[[int], None] | None = None,
+    describe: bool = False,
 ) -> Molecules:
     """The graphs of many molecules; the same for any number of jobs, with or without the cache.
 
@@ -91,6 +97,7 @@ def featurise(
             lists long enough to gain. Entries are found by content, the least recently used go above 1 GiB, and a
             folder that cannot be written is no error.
         progress: called with the number of rows done since the last call.
+        describe: whether to fill `records` in the same pass.
 
     Raises:
         InputError: `smiles` is one string.
@@ -100,7 +107,7 @@ def featurise(
     rows = list(smiles)
     if cache == "default":
         cache = user_cache("molecules") if len(rows) >= _WORTH_CACHING else None
-    path = None if cache is None else Path(cache) / f"molecules-{_key(rows)}.safetensors"
+    path = None if cache is None else Path(cache) / f"molecules-{_key(rows, describe)}.safetensors"
 
     arrays = None if path is None else _load(path)
     if arrays is not None:
@@ -108,27 +115,27 @@ def featurise(
             progress(len(rows))
     else:
         chunks = []
-        for chunk in _featurise_chunks(rows, n_jobs):
+        for chunk in _featurise_chunks(rows, n_jobs, describe):
             chunks.append(chunk)
             if progress is not None:
                 progress(len(chunk.atom_ptr) - 1)
-        arrays = concatenate(chunks)
+        arrays = concatenate(chunks) if chunks else featurise_chunk([], describe)
         if path is not None:
             with contextlib.suppress(OSError):
                 _store(path, arrays)
     graphs = [None if row in arrays.errors else graph for row, graph in enumerate(_graphs(arrays))]
-    return Molecules(graphs=graphs, errors=arrays.errors)
+    return Molecules(graphs=graphs, errors=arrays.errors, records=arrays.records)
 
 
-def _featurise_chunks(rows: list[object], n_jobs: int | None) -> Iterator[MoleculeArrays]:
+def _featurise_chunks(rows: list[object], n_jobs: int | None, describe: bool) -> Iterator[MoleculeArrays]:
     if n_jobs is None:
         n_jobs = -1 if len(rows) >= _WORTH_WORKERS else 1
     chunks = [rows[start : start + _CHUNK] for start in range(0, len(rows), _CHUNK)]
     if joblib.effective_n_jobs(n_jobs) == 1:
-        yield from map(featurise_chunk, chunks)
+        yield from (featurise_chunk(chunk, describe) for chunk in chunks)
     else:
         parallel = joblib.Parallel(n_jobs=n_jobs, return_as="generator")
-        yield from parallel(joblib.delayed(featurise_chunk)(chunk) for chunk in chunks)
+        yield from parallel(joblib.delayed(featurise_chunk)(chunk, describe) for chunk in chunks)
 
 
 def _graphs(arrays: MoleculeArrays) -> list[Data]:
@@ -143,24 +150,26 @@ def _graphs(arrays: MoleculeArrays) -> list[Data]:
     ]
 
 
-def _key(rows: list[object]) -> str:
+def _key(rows: list[object], describe: bool) -> str:
     """What the arrays depend on, and nothing else. RDKit counts: releases differ in what they call aromatic."""
-    meaning = (FEATURE_VERSION, rdkit.__version__, ATOM_FEATURES, BOND_FEATURES, rows)
+    meaning = (FEATURE_VERSION, rdkit.__version__, ATOM_FEATURES, BOND_FEATURES, rows, describe)
     return hashlib.sha256(repr(meaning).encode(errors="backslashreplace")).hexdigest()
 
 
-def _checksum(arrays: MoleculeArrays) -> str:
-    digest = hashlib.sha256(json.dumps(arrays.errors).encode())
-    for array in arrays[:-1]:
-        digest.update(repr((array.dtype.str, array.shape)).encode())
+def _checksum(tensors: Mapping[str, np.ndarray], errors: str) -> str:
+    digest = hashlib.sha256(errors.encode())
+    for name, array in sorted(tensors.items()):
+        digest.update(repr((name, array.dtype.str, array.shape)).encode())
         digest.update(np.ascontiguousarray(array).tobytes())
     return digest.hexdigest()
 
 
 def _store(path: Path, arrays: MoleculeArrays) -> None:
-    tensors = {name: np.ascontiguousarray(array) for name, array in arrays._asdict().items() if name != "errors"}
-    metadata = {"errors": json.dumps(arrays.errors), "checksum": _checksum(arrays)}
-    write_atomically(path, safetensors.numpy.save(tensors, metadata))
+    fields = {name: array for name, array in arrays._asdict().items() if name not in ("errors", "records")}
+    tensors = {**fields, **(arrays.records.pack() if arrays.records is not None else {})}
+    tensors = {name: np.ascontiguousarray(array) for name, array in tensors.items()}
+    errors = json.dumps(arrays.errors)
+    write_atomically(path, safetensors.numpy.save(tensors, {"errors": errors, "checksum": _checksum(tensors, errors)}))
     drop_oldest(path.parent, "molecules-*", _CACHE_LIMIT)
 
 
@@ -168,11 +177,14 @@ def _load(path: Path) -> MoleculeArrays | None:
     """The arrays of a cache file, or None where there is none or it is damaged."""
     try:
         with safetensors.safe_open(path, framework="np") as file:
-            errors = {int(row): reason for row, reason in json.loads(file.metadata()["errors"]).items()}
-            tensors = {name: file.get_tensor(name) for name in MoleculeArrays._fields if name != "errors"}
-            arrays = MoleculeArrays(**tensors, errors=errors)
-            if file.metadata()["checksum"] != _checksum(arrays):
-                return None
+            metadata = file.metadata()
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # no mapping
+        if metadata["checksum"] != _checksum(tensors, metadata["errors"]):
+            return None
+        errors = {int(row): reason for row, reason in json.loads(metadata["errors"]).items()}
+        fields = {name: tensors[name] for name in MoleculeArrays._fields if name not in ("errors", "records")}
+        records = MoleculeRecords.unpack(tensors) if "logp" in tensors else None
+        arrays = MoleculeArrays(**fields, errors=errors, records=records)
         os.utime(path)  # used now: see drop_oldest
     except (OSError, safetensors.SafetensorError, ValueError, KeyError, TypeError, AttributeError):
         return None

@@ -1,4 +1,4 @@
-"""SMILES → RDKit molecule, or the reason why not in words for a chemist. Nothing is ever written to stderr.
+"""SMILES → RDKit molecule, or the reason why there is none, in a chemist's terms. Nothing is ever written to stderr.
 
 As in RDKit, text after the first space of a SMILES is a name or a CXSMILES extension.
 """
@@ -22,9 +22,14 @@ def parse_smiles(smiles: object) -> Any:
     """
     mol, reason = read_smiles(smiles)
     if reason:
-        text = ascii(smiles)
-        raise InputError(f"{reason}; given {text if len(text) <= 80 else text[:60] + '…'}")
+        raise bad_smiles(smiles, reason)
     return mol
+
+
+def bad_smiles(smiles: object, reason: str) -> InputError:
+    """The error that names a bad SMILES and says why it is bad."""
+    text = ascii(smiles)
+    return InputError(f"{reason}; given {text if len(text) <= 80 else text[:60] + '…'}")
 
 
 def canonical_smiles(smiles: object) -> str | None:

@@ -1,4 +1,4 @@
-"""Scaffold split: no ring system of the test molecules was seen in training."""
+"""Scaffold split: test molecules have ring systems that no training molecule has."""
 
 from __future__ import annotations
 
@@ -6,24 +6,10 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 
 import numpy as np
-from rdkit import Chem
-from rdkit.Chem.Scaffolds import MurckoScaffold
 
-from graphattn.chem.smiles import read_smiles
+from graphattn.chem.murcko import scaffold
 from graphattn.errors import InputError
 from graphattn.splits import DEFAULT_FRACTIONS, PARTS, Split, part_sizes
-
-
-def scaffold(smiles: object) -> str | None:
-    """The Bemis–Murcko scaffold as SMILES without stereo: rings and what links them. None where the SMILES is bad.
-
-    Bemis & Murcko, "The Properties of Known Drugs. 1. Molecular Frameworks", J. Med. Chem. 39 (1996) 2887. Molecules
-    without a ring all have the empty scaffold "", as is usual.
-    """
-    mol, _ = read_smiles(smiles)
-    if mol is None:
-        return None
-    return str(Chem.MolToSmiles(MurckoScaffold.GetScaffoldForMol(mol), isomericSmiles=False))
 
 
 def scaffold_split(smiles: Iterable[object], fractions: Sequence[float] = DEFAULT_FRACTIONS, seed: int | None = 0) -> Split:
@@ -43,9 +29,15 @@ def scaffold_split(smiles: Iterable[object], fractions: Sequence[float] = DEFAUL
     """
     if isinstance(smiles, str):
         raise InputError(f"smiles is one string, {smiles[:60]!r}, but must be a list of them")
+    return split_by_scaffold([scaffold(text) for text in smiles], fractions, seed)
+
+
+def split_by_scaffold(
+    scaffolds: Iterable[str | None], fractions: Sequence[float] = DEFAULT_FRACTIONS, seed: int | None = 0
+) -> Split:
+    """`scaffold_split` of rows whose scaffolds are known; None is in no part."""
     members: dict[str, list[int]] = defaultdict(list)
-    for row, text in enumerate(smiles):
-        name = scaffold(text)
+    for row, name in enumerate(scaffolds):
         if name is not None:
             members[name].append(row)
     # Equally large scaffolds: the later first row goes first, as in the split files in circulation.

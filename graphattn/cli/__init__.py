@@ -1,4 +1,4 @@
-"""The command line: one file a command, each of which calls one function of the library. `graphattn --help` tells more.
+"""The command line: one file a command, each of which calls one function of the library; see `graphattn --help`.
 
 Nothing heavy is imported before a command runs, so that help answers at once.
 """

@@ -5,6 +5,7 @@ from __future__ import annotations
 import tomllib
 import types
 from collections.abc import Mapping, Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
@@ -17,13 +18,13 @@ _PARAMS = "graphattn.params"
 _FIXED = ("valid_fraction",)
 
 
-def config_option(estimator: str) -> Any:
-    """The option for a command that trains `graphattn.estimators.<estimator>`."""
+def config_option(source: str) -> Any:
+    """The option for a command that trains an estimator of a source of `graphattn.estimators.sources.SOURCES`."""
 
     def read(ctx: typer.Context, path: Path | None) -> Path | None:
         if path is not None:
             try:
-                defaults, params = read_config(path, [str(param.name) for param in ctx.command.params], _hints(estimator))
+                defaults, params = read_config(path, [str(param.name) for param in ctx.command.params], _hints(source))
             except InputError as error:
                 raise typer.BadParameter(str(error)) from None
             ctx.default_map = defaults
@@ -81,11 +82,12 @@ def read_config(path: Path, options: Sequence[str], hints: Mapping[str, Any]) ->
     return defaults, params
 
 
-def _hints(estimator: str) -> dict[str, Any]:
-    from graphattn import estimators
+def _hints(source: str) -> dict[str, Any]:
+    """The parameters of the estimators of a source → annotation."""
+    from graphattn.estimators.params import PARAMS
 
-    hints = get_type_hints(getattr(estimators, estimator).__init__)
-    return {name: hint for name, hint in hints.items() if name not in ("return", *_FIXED)}
+    hints = get_type_hints(PARAMS[source])
+    return {each.name: hints[each.name] for each in fields(PARAMS[source]) if each.name not in _FIXED}
 
 
 def _fits(value: Any, hint: Any) -> bool:

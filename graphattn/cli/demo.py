@@ -23,7 +23,7 @@ def demo(
 ) -> None:
     """Do both jobs on data that is already on this machine: about a minute on two cores, nothing is downloaded."""
     with Screen(quiet, debug) as screen:
-        from graphattn.estimators.demo import MOLECULES, NETWORK, demo_molecules, demo_network
+        from graphattn.runs.demo import MOLECULES, NETWORK, demo_molecules, demo_network
 
         screen.say(NETWORK)
         with screen.epochs() as report:

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from graphattn.cli import options
+from graphattn.cli.imports import import_without_compiler
 from graphattn.cli.screen import Screen
 from graphattn.cli.source import flags, molecule_table, network, refuse_options_of_other_job, run_config
 
@@ -60,7 +61,8 @@ def evaluate(
         "ignore_unknown_edges": ignore_unknown_edges,
     }
     with Screen(quiet, debug) as screen:
-        from graphattn.estimators.runs import evaluate_molecules, evaluate_nodes
+        import_without_compiler()
+        from graphattn.runs import evaluate_molecules, evaluate_nodes
 
         job, trained = run_config(run)
         if job == "nodes":

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from graphattn.cli import options
+from graphattn.cli.imports import import_without_compiler
 from graphattn.cli.screen import Screen, complain
 from graphattn.cli.source import exactly_one, fetch_if_missing, flags, network, refuse_options_of_other_job, run_config
 
@@ -55,7 +56,8 @@ def predict(
         "ignore_unknown_edges": ignore_unknown_edges,
     }
     with Screen(quiet, debug) as screen:
-        from graphattn.estimators.runs import predict_molecules, predict_nodes
+        import_without_compiler()
+        from graphattn.runs import predict_molecules, predict_nodes
 
         job, _ = run_config(run)
         if job == "nodes":
@@ -80,7 +82,7 @@ def predict(
 
 
 def _molecules(screen: Screen, table: Path | None, dataset: str | None) -> Any:
-    from graphattn.estimators.runs import MoleculeTable
+    from graphattn.runs import MoleculeTable
 
     exactly_one("TABLE", table, dataset)
     if dataset is None:

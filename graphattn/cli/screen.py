@@ -1,4 +1,4 @@
-"""What a command shows on stderr, and how it ends when something is wrong. Results alone go to stdout."""
+"""What a command prints on stderr, and how it ends on an error. Only results go to stdout."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from rich.progress import (
     BarColumn,
     DownloadColumn,
     MofNCompleteColumn,
+    Progress,
     ProgressColumn,
     SpinnerColumn,
     TextColumn,
@@ -23,13 +24,12 @@ from rich.progress import (
     TimeRemainingColumn,
     TransferSpeedColumn,
 )
-from rich.progress import Progress as Bar
 from rich.table import Table
 
 from graphattn.errors import InputError
 
 if TYPE_CHECKING:
-    from graphattn.train import Progress
+    from graphattn.train import EpochReport
 
 # Where there is no terminal, bars become a line now and then.
 _SECONDS_BETWEEN_LINES = 10.0
@@ -77,7 +77,7 @@ class Screen:
         self._console.print(table)
 
     @contextmanager
-    def epochs(self) -> Iterator[Callable[[Progress], None]]:
+    def epochs(self) -> Iterator[Callable[[EpochReport], None]]:
         """A bar that follows training; yields what to call after every epoch."""
         columns = (
             TextColumn("epoch"),
@@ -87,12 +87,12 @@ class Screen:
             TimeRemainingColumn(compact=True),
             TextColumn("left"),
         )
-        last: list[Progress] = []
+        last: list[EpochReport] = []
         bar = self._bar(*columns)
         task = bar.add_task("", total=None)
         line = self._now_and_then()
 
-        def report(progress: Progress) -> None:
+        def report(progress: EpochReport) -> None:
             bar.start()  # not before there is something to show
             scores = f"loss {progress.loss:.3g}"
             if progress.score is not None:
@@ -159,8 +159,8 @@ class Screen:
 
             yield report
 
-    def _bar(self, *columns: ProgressColumn) -> Bar:
-        return Bar(*columns, console=self._console, disable=self.quiet or not self._console.is_terminal)
+    def _bar(self, *columns: ProgressColumn) -> Progress:
+        return Progress(*columns, console=self._console, disable=self.quiet or not self._console.is_terminal)
 
     def _now_and_then(self) -> Callable[[str], None]:
         """Says a line if the last is long enough ago, and there is no bar to see."""

@@ -1,4 +1,4 @@
-"""From options to the molecules or the network that a command works on."""
+"""The molecules or the network that the options of a command name."""
 
 from __future__ import annotations
 
@@ -10,10 +10,7 @@ from graphattn.cli.screen import Screen
 from graphattn.errors import InputError
 
 if TYPE_CHECKING:
-    from graphattn.estimators.runs import MoleculeTable, NetworkFiles, NetworkOfCatalogue
-
-
-_JOBS = {"MoleculeRegressor": "molecules", "MoleculeClassifier": "molecules", "NodeClassifier": "nodes"}
+    from graphattn.runs import MoleculeTable, NetworkFiles, NetworkOfCatalogue
 
 
 def molecule_table(
@@ -24,7 +21,7 @@ def molecule_table(
     Raises:
         InputError: where there is not exactly one of the two, or it cannot be used.
     """
-    from graphattn.estimators.runs import MoleculeTable
+    from graphattn.runs import MoleculeTable
 
     exactly_one("TABLE", table, dataset)
     if dataset is not None:
@@ -45,12 +42,12 @@ def network(
         screen: where a download is shown.
         dataset: name of a data set.
         feature_columns: names between commas.
-        files: the other arguments of `graphattn.estimators.runs.NetworkFiles`.
+        files: the other arguments of `graphattn.runs.NetworkFiles`.
 
     Raises:
         InputError: where there is not exactly one of the two.
     """
-    from graphattn.estimators.runs import NetworkFiles, NetworkOfCatalogue
+    from graphattn.runs import NetworkFiles, NetworkOfCatalogue
 
     exactly_one("--edges", files["edges"], dataset)
     if dataset is not None:
@@ -78,14 +75,15 @@ def run_config(run: Path) -> tuple[str, dict[str, Any]]:
     Raises:
         InputError: where the folder is no run.
     """
+    from graphattn.estimators.kinds import KINDS
     from graphattn.estimators.persist import CONFIG_FILE, load_config
 
     config = load_config(run)
-    job = _JOBS.get(str(config["estimator"]))
-    if job is None:
-        raise InputError(f"{run / CONFIG_FILE} holds a {config['estimator']!r}; known are {', '.join(_JOBS)}")
+    kind = KINDS.get(str(config["estimator"]))
+    if kind is None:
+        raise InputError(f"{run / CONFIG_FILE} holds a {config['estimator']!r}; known are {', '.join(KINDS)}")
     data = config.get("data")
-    return job, data if isinstance(data, dict) else {}
+    return kind.source, data if isinstance(data, dict) else {}
 
 
 def flags(**values: Any) -> dict[str, Any]:

@@ -35,7 +35,7 @@ def molecules(
     epochs: options.Epochs = None,
     seed: options.Seed = 0,
     resume: options.Resume = False,
-    config: Annotated[Path | None, config_option("MoleculeRegressor")] = None,
+    config: Annotated[Path | None, config_option("molecules")] = None,
     overwrite: options.Overwrite = False,
     device: options.Device = "auto",
     quiet: options.Quiet = False,
@@ -43,11 +43,11 @@ def molecules(
 ) -> None:
     """Learn one value, or one class, for each molecule of a table.
 
-    The run's folder gets the model, its scores beside trivial baselines, the
+    The run's folder gets the model, its scores next to simple baselines, the
     predictions of the test part, and pictures.
     """
     with Screen(quiet, debug, resumable=True) as screen:
-        from graphattn.estimators.runs import RunOptions, train_molecules
+        from graphattn.runs import RunOptions, train_molecules
 
         source = molecule_table(screen, table, dataset, smiles_column, target_column)
         params = estimator_params(ctx, epochs=epochs, device=device)
@@ -72,24 +72,27 @@ def nodes(
     feature_columns: options.FeatureColumns = None,
     directed: options.Directed = False,
     ignore_unknown_edges: options.IgnoreUnknownEdges = False,
+    task: Annotated[
+        str, typer.Option(metavar="TASK", help="classification, or regression where --label-column holds numbers.")
+    ] = "classification",
     split: options.Split = None,
     epochs: options.Epochs = None,
     seed: options.Seed = 0,
     resume: options.Resume = False,
-    config: Annotated[Path | None, config_option("NodeClassifier")] = None,
+    config: Annotated[Path | None, config_option("nodes")] = None,
     overwrite: options.Overwrite = False,
     device: options.Device = "auto",
     quiet: options.Quiet = False,
     debug: options.Debug = False,
 ) -> None:
-    """Learn one label for each node of a network: people, pages, accounts.
+    """Learn one label, or one number, for each node of a network: people, pages, accounts.
 
-    Nodes without a label take part, and get predictions too. The run's folder
-    gets the model, its scores beside trivial baselines, the predictions of the
-    test part, and pictures.
+    Nodes without a label take part in training and get predictions. The run's
+    folder gets the model, its scores next to simple baselines, the predictions
+    of the test part, and pictures.
     """
     with Screen(quiet, debug, resumable=True) as screen:
-        from graphattn.estimators.runs import RunOptions, train_nodes
+        from graphattn.runs import RunOptions, train_nodes
 
         source = network(
             screen,
@@ -108,7 +111,7 @@ def nodes(
         params = estimator_params(ctx, epochs=epochs, device=device)
         given: dict[str, Any] = {"seed": seed, "split": split, "resume": resume, "overwrite": overwrite, "params": params}
         with screen.epochs() as report:
-            metrics = train_nodes(source, RunOptions(out, **given, report=report, notify=screen.say))
+            metrics = train_nodes(source, RunOptions(out, **given, report=report, notify=screen.say), task=task)
         show_run(screen, out, metrics)
 
 

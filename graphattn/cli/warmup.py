@@ -24,7 +24,7 @@ def warmup(
     edge_dim: Annotated[
         int | None, typer.Option(min=1, help="Channels of the edge features, if there are any.", rich_help_panel=_FORM)
     ] = None,
-    dropout: Annotated[bool, typer.Option("--dropout", help="With attention dropout, too.", rich_help_panel=_FORM)] = False,
+    dropout: Annotated[bool, typer.Option("--dropout", help="With attention dropout as well.", rich_help_panel=_FORM)] = False,
     dtype: Annotated[str, typer.Option(help="float32, float64 or bfloat16.", rich_help_panel=_FORM)] = "float32",
     quiet: options.Quiet = False,
     debug: options.Debug = False,

@@ -1,41 +1,60 @@
-"""What the estimators share: the device, the seed, and the way to disk."""
+"""What the estimators share: scikit-learn's shape around a `Predictor`."""
 
 from __future__ import annotations
 
-import contextlib
-import hashlib
-from abc import abstractmethod
-from collections.abc import Iterator, Mapping
-from numbers import Integral
+from collections.abc import Callable
+from dataclasses import fields
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, ClassVar, Generic, Self, TypeVar
 
 import numpy as np
-import torch
-from lightning_fabric import Fabric
 from sklearn.base import BaseEstimator
 from sklearn.exceptions import NotFittedError
 
 from graphattn.errors import InputError
-from graphattn.estimators.persist import CONFIG_FILE, load_config, load_weights, save_model
+from graphattn.estimators.device import make_fabric, seeded
+from graphattn.estimators.kinds import KINDS
+from graphattn.estimators.params import OF_THE_MACHINE, PARAMS, EstimatorParams, check_params
+from graphattn.estimators.persist import CONFIG_FILE, digest, load_config, save_model
+from graphattn.estimators.predictor import Predictor, load_predictor
+from graphattn.estimators.sources import Source
 from graphattn.nn import GraphTransformer
-from graphattn.train import TrainOptions
-from graphattn.transforms import structure_transform
+from graphattn.train import EpochReport, Task, TaskJob, TrainOptions, find_task, fit
 
-# The parameters that name what a model knows of structure, as `structure_transform` and `GraphTransformer` take them.
-STRUCTURE_OPTIONS = ("encodings", "biases", "extra_edges")
+AnySource = TypeVar("AnySource", bound=Source)
 
 
-class GraphEstimator(BaseEstimator):
+class GraphEstimator(BaseEstimator, Generic[AnySource]):
     """Base of the estimators: parameters are stored as given, as scikit-learn's `clone` needs; `fit` makes the rest."""
 
-    device: str
-    precision: str
-    seed: int
-    model_: GraphTransformer
-    model_options_: dict[str, Any]
+    _source: ClassVar[type[Source]]
+    predictor_: Predictor[AnySource]
     history_: list[dict[str, float]]
     earlier_seconds_: float
+
+    @property
+    def model_(self) -> GraphTransformer:
+        """The trained model."""
+        return self._fitted.model
+
+    @property
+    def model_options_(self) -> dict[str, Any]:
+        """What the model was made with."""
+        return self._fitted.source.model_options
+
+    @property
+    def _fitted(self) -> Predictor[AnySource]:
+        if "predictor_" not in vars(self):
+            raise NotFittedError(f"This {type(self).__name__} is not fitted yet; call fit or from_pretrained first")
+        return self.predictor_
+
+    @property
+    def task_(self) -> Task:
+        """What it predicts, and how that is scored."""
+        return self._fitted.task
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return "predictor_" in vars(self)
 
     def save_pretrained(self, folder: str | Path) -> None:
         """Writes `model.safetensors` and `config.json`, all that `from_pretrained` needs.
@@ -51,12 +70,7 @@ class GraphEstimator(BaseEstimator):
         Raises:
             NotFittedError: before `fit`.
         """
-        self._check_fitted()
-        parts = {"estimator": type(self).__name__, "params": self._params(), "model": self.model_options_}
-        return plain({**parts, **self._extra_config()})
-
-    def _params(self) -> dict[str, Any]:
-        return {name: value for name, value in self.get_params().items() if name not in _OF_THE_MACHINE}
+        return self._fitted.config()
 
     @classmethod
     def from_pretrained(cls, folder: str | Path, *, device: str = "auto") -> Self:
@@ -73,128 +87,85 @@ class GraphEstimator(BaseEstimator):
         config = load_config(path)
         if config["estimator"] != cls.__name__:
             raise InputError(f"{path / CONFIG_FILE} holds a {config['estimator']}, not a {cls.__name__}")
-        try:
-            estimator = cls(**config["params"], device=device)
-            estimator.model_options_ = config["model"]
-            estimator._restore(config)
-            # Without memory or random weights: whatever the config says, what is read is what the file of weights holds.
-            with torch.device("meta"):
-                model = GraphTransformer(**config["model"])
-        except InputError as error:
-            raise InputError(f"{path / CONFIG_FILE} is damaged: {error}") from None
-        except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
-            raise InputError(f"{path / CONFIG_FILE} is damaged: {type(error).__name__} {error}") from None
-        load_weights(path, model, config.get("weights_sha256"))
-        estimator.model_ = model.to(estimator._fabric().device).eval()
+        predictor = load_predictor(path, device)
+        estimator = cls(**predictor.params, device=device)
+        estimator.predictor_ = predictor
         return estimator
 
-    @abstractmethod
-    def _extra_config(self) -> dict[str, Any]:
-        """What `_restore` needs beyond the parameters and the model's options, as JSON."""
-
-    @abstractmethod
-    def _restore(self, config: dict[str, Any]) -> None:
-        """Takes from a config what `_extra_config` put there."""
-
-    def _check_fitted(self) -> None:
-        if not hasattr(self, "model_"):
-            raise NotFittedError(f"This {type(self).__name__} is not fitted yet; call fit or from_pretrained first")
-
     def check_params(self) -> None:
-        """Checks the parameters that nothing below `fit` would refuse in words.
+        """Checks the parameters that nothing below `fit` would refuse in a sentence.
 
         Raises:
             InputError: naming the parameter, what it is and what it must be.
         """
-        params = self.get_params()
-        if not isinstance(self.seed, Integral) or not 0 <= self.seed < 2**63:
-            raise InputError(f"seed must be a whole number from 0 up, got {self.seed!r}")
-        for name in _COUNTS:
-            value = params.get(name, 1)
-            if not isinstance(value, Integral) or value < 1:
-                raise InputError(f"{name} must be a whole number of at least 1, got {value!r}")
-        if isinstance(params["heads"], Integral) and params["channels"] % params["heads"]:
-            raise InputError(f"channels must be a multiple of heads, got {params['channels']} and {params['heads']}")
-        for name in ("dropout", "attention_dropout", "valid_fraction"):
-            if not 0 <= params.get(name, 0.0) < 1:
-                raise InputError(f"{name} must lie in [0, 1), got {params[name]!r}")
-        if not params["weight_decay"] >= 0:
-            raise InputError(f"weight_decay must not be negative, got {params['weight_decay']!r}")
-        for option in STRUCTURE_OPTIONS:
-            if not isinstance(params[option] or {}, Mapping):
-                raise InputError(f"{option} must be a mapping, name → number, got {params[option]!r}")
-            for name, number in (params[option] or {}).items():
-                if not isinstance(number, Integral) or number < 1:
-                    raise InputError(f"{option} {name!r} must be a whole number of at least 1, got {number!r}")
-        structure_transform(*(params[option] for option in STRUCTURE_OPTIONS))
+        check_params(self._parameters)
 
-    def _fabric(self) -> Fabric:
-        kind, _, number = str(self.device).partition(":")
-        if kind not in ("auto", "cpu", "cuda", "mps") or (number and not (kind == "cuda" and number.isdigit())):
-            raise InputError(f"device must be 'auto', 'cpu', 'cuda', 'cuda:N' or 'mps', got {self.device!r}")
-        there = {"cuda": torch.cuda.device_count(), "mps": int(torch.backends.mps.is_available())}.get(kind, 1)
-        if int(number or 0) >= there:
-            raise InputError(f"device {self.device!r} was asked for, but torch does not find it here; use 'cpu' or 'auto'")
-        if self.precision not in _PRECISIONS:
-            raise InputError(f"precision must be one of {', '.join(_PRECISIONS)}, got {self.precision!r}")
-        return Fabric(accelerator=kind, devices=[int(number)] if number else 1, precision=self.precision)
+    @property
+    def _parameters(self) -> EstimatorParams:
+        """The parameters by themselves, as the source reads them."""
+        return PARAMS[self._source.name](**self.get_params(deep=False))
+
+    def new_task(self) -> Task:
+        """The task, before anything is learnt of the targets."""
+        return find_task(KINDS[type(self).__name__].task)()
+
+    def _fit(
+        self,
+        source: AnySource,
+        task: Task,
+        make_job: Callable[[Any], TaskJob],
+        data: tuple[object, ...],
+        checkpoint: Path | None,
+        report: Callable[[EpochReport], None] | None,
+    ) -> None:
+        """Trains a new model.
+
+        Args:
+            source, task: what the model stands between.
+            make_job: device → what to train on.
+            data: what identifies the data, for the checkpoint.
+            checkpoint, report: as in `graphattn.train.fit`.
+        """
+        parameters = self._parameters
+        fabric = make_fabric(parameters.device, parameters.precision)
+        params = {each.name: getattr(parameters, each.name) for each in fields(parameters) if each.name not in OF_THE_MACHINE}
+        params = dict(sorted(params.items()))
+        source.model_options["out_channels"] = task.out_channels
+        with seeded(parameters.seed):
+            model = GraphTransformer(**source.model_options)
+            job = make_job(fabric.device)
+            identity = digest(params, parameters.precision, *data)
+            progress = fit(model, job, self._train_options(), fabric, checkpoint=checkpoint, identity=identity, report=report)
+        self.predictor_ = Predictor(type(self).__name__, params, source, task, model)
+        self.history_, self.earlier_seconds_ = progress.history, progress.earlier_seconds
 
     def _train_options(self) -> TrainOptions:
         return TrainOptions(**{name: getattr(self, name) for name in ("epochs", "learning_rate", "weight_decay", "patience")})
 
 
-_PRECISIONS = ("32-true", "bf16-mixed")
-_COUNTS = ("channels", "num_layers", "heads", "epochs", "patience", "batch_size")
-# Parameters that say how to compute here, and are not part of what was trained.
-_OF_THE_MACHINE = ("device", "precision", "n_jobs")
+class Classes:
+    """What an estimator of classes has in addition."""
+
+    _fitted: Any
+
+    @property
+    def classes_(self) -> np.ndarray:
+        """The classes, in the order of the columns of `predict_proba`."""
+        classes: np.ndarray = self._fitted.task.classes
+        return classes
 
 
-@contextlib.contextmanager
-def seeded(seed: int) -> Iterator[None]:
-    """torch's random numbers from a seed and its repeatable algorithms inside, and both as they were before outside."""
-    # With several threads the gradient of indexing otherwise adds in whatever order the threads arrive.
-    before = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
-    filled = torch.utils.deterministic.fill_uninitialized_memory  # type: ignore[attr-defined]
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
-        try:
-            torch.use_deterministic_algorithms(True, warn_only=True)
-            torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
-            yield
-        finally:
-            torch.use_deterministic_algorithms(before[0], warn_only=before[1])
-            torch.utils.deterministic.fill_uninitialized_memory = filled  # type: ignore[attr-defined]
+class Numbers:
+    """What an estimator of numbers has in addition."""
 
+    _fitted: Any
 
-def digest(*parts: object) -> str:
-    """A hash of data and options, by which a run is known again."""
-    state = hashlib.sha256()
-    for part in parts:
-        state.update(part.tobytes() if isinstance(part, np.ndarray) else repr(part).encode(errors="backslashreplace"))
-    return state.hexdigest()
+    @property
+    def mean_(self) -> float:
+        """The mean of the values trained on."""
+        return float(self._fitted.task.mean)
 
-
-def plain(value: Any) -> Any:
-    """The same with numpy's numbers and tuples as JSON has them."""
-    if isinstance(value, Mapping):
-        return {str(name): plain(entry) for name, entry in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [plain(entry) for entry in value]
-    return value.item() if isinstance(value, np.generic) else value
-
-
-def check_classes(classes: np.ndarray, model_options: dict[str, Any]) -> None:
-    """Raises InputError where a config has another number of classes than its model has outputs."""
-    if len(classes) != model_options["out_channels"]:
-        raise InputError(f"it has {len(classes)} classes for {model_options['out_channels']} outputs")
-
-
-def pack_classes(classes: np.ndarray) -> dict[str, Any]:
-    """Class labels as JSON."""
-    return {"kind": classes.dtype.kind, "values": classes.tolist()}
-
-
-def unpack_classes(packed: dict[str, Any]) -> np.ndarray:
-    """The inverse of `pack_classes`."""
-    dtypes = {"b": bool, "i": np.int64, "u": np.uint64, "f": np.float64, "U": str, "O": object}
-    return np.array(packed["values"], dtype=dtypes[packed["kind"]])
+    @property
+    def std_(self) -> float:
+        """Their standard deviation."""
+        return float(self._fitted.task.std)

@@ -1,12 +1,14 @@
-"""A trained estimator on disk: `config.json` and `model.safetensors`. Nothing in them is code, and nothing is unpickled."""
+"""A trained estimator on disk: `config.json` and `model.safetensors`. They hold no code, and nothing is unpickled."""
 
 from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import safetensors
 import safetensors.torch
 from torch import nn
@@ -79,3 +81,20 @@ def load_weights(folder: Path, model: nn.Module, sha256: object) -> None:
         first = wrong[0] if wrong else "there are others too"
         raise InputError(f"{path} does not hold the weights that {CONFIG_FILE} describes; the first that differs: {first}")
     model.load_state_dict(tensors, assign=True)
+
+
+def plain(value: Any) -> Any:
+    """The same with numpy's numbers and tuples as JSON has them."""
+    if isinstance(value, Mapping):
+        return {str(name): plain(entry) for name, entry in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain(entry) for entry in value]
+    return value.item() if isinstance(value, np.generic) else value
+
+
+def digest(*parts: object) -> str:
+    """A hash that identifies data and options."""
+    state = hashlib.sha256()
+    for part in parts:
+        state.update(part.tobytes() if isinstance(part, np.ndarray) else repr(part).encode(errors="backslashreplace"))
+    return state.hexdigest()

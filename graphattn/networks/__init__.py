@@ -1,6 +1,6 @@
 """Networks of people, pages or anything else: edge lists, node tables and NetworkX graphs become one attention-ready graph."""
 
-from graphattn.networks.baselines import label_propagation
+from graphattn.networks.baselines import label_propagation, spread_along_edges
 from graphattn.networks.draw import draw_network
 from graphattn.networks.features import FeatureEncoding, fit_columns, fit_ids
 from graphattn.networks.network import Network, from_networkx
@@ -15,4 +15,5 @@ __all__ = [
     "from_networkx",
     "label_propagation",
     "load_network",
+    "spread_along_edges",
 ]

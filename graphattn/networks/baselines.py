@@ -1,4 +1,4 @@
-"""What a network's labels say without any model: the scores that a model has to beat."""
+"""Predictions from the labels of a network alone, without a model: the scores that a model has to beat."""
 
 from __future__ import annotations
 
@@ -35,12 +35,26 @@ def label_propagation(data: Data, train_index: Tensor, num_classes: int) -> Tens
     labels = data.y[train_index]
     if int(labels.min()) < 0 or int(labels.max()) >= num_classes:
         raise InputError(f"train_index holds nodes whose label is not one of the {num_classes} classes")
-    known = torch.zeros(data.num_nodes, num_classes, device=labels.device)
-    known[train_index, labels] = 1.0
-    spread = known
-    if data.edge_index.numel():
-        spread = LabelPropagation(num_layers=50, alpha=0.9)(known, data.edge_index)
-    total = spread.sum(dim=1, keepdim=True)
+    known = torch.nn.functional.one_hot(labels, num_classes).float()
+    spread = spread_along_edges(data, train_index, known)
     majority = torch.zeros(num_classes, device=labels.device)
     majority[labels.bincount(minlength=num_classes).argmax()] = 1.0
-    return torch.where(total > 0, spread / total.clamp_min(torch.finfo(total.dtype).tiny), majority)
+    return torch.where(spread.sum(dim=1, keepdim=True) > 0, spread, majority)
+
+
+def spread_along_edges(data: Data, train_index: Tensor, known: Tensor) -> Tensor:
+    """The spreading in `label_propagation`, of any numbers that are not negative.
+
+    Args:
+        data: The network.
+        train_index: The training nodes: int64, [training nodes].
+        known: The numbers of the training nodes, float32, [training nodes, k].
+
+    Returns:
+        The share of each of the k numbers among what reaches a node, [nodes, k]; zeros where nothing does.
+    """
+    start = torch.zeros(int(data.num_nodes or 0), known.shape[1], device=known.device)
+    start[train_index] = known
+    spread = LabelPropagation(num_layers=50, alpha=0.9)(start, data.edge_index) if data.edge_index.numel() else start
+    total = spread.sum(dim=1, keepdim=True)
+    return torch.where(total > 0, spread / total.clamp_min(torch.finfo(total.dtype).tiny), 0.0)

@@ -1,4 +1,4 @@
-"""A picture of a small network and what was predicted for it."""
+"""A picture of a small network and its predictions."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is known of each node, as the columns of a sparse matrix, and how to make the same columns again."""
+"""Node features as the columns of a sparse matrix, and how to make the same columns for another network."""
 
 from __future__ import annotations
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -19,6 +19,8 @@ from graphattn.tables import numbers
 if TYPE_CHECKING:
     import networkx as nx
 
+LabelKind = Literal["classes", "values"]
+
 
 @dataclass(frozen=True)
 class Network:
@@ -27,12 +29,14 @@ class Network:
     Attributes:
         data: The graph. `edge_index`, int64, [2, edges], sorted by source, each edge once; `num_nodes`; `x`, a sparse
             CSR tensor, float32, [nodes, features], absent without features; `y`, int64, [nodes], −1 where a node is
-            unlabelled, and `class_names`, list of str, both absent without labels.
+            unlabelled, and `class_names`, list of str, both absent without labels. Labels that are numbers: `y`, float64,
+            [nodes], NaN where a node is unlabelled, and no `class_names`.
         ids: The name of each node, in the order of the rows of `x` and `y`.
         encoding: How `x` was made; give it to the next network to get the same columns.
         report: "nodes"; "edges" (distinct edges; without direction, distinct pairs); and, where not zero, what was odd:
             "self_loops", "duplicate_edges" (those that repeat an edge), "unknown_edges", "isolated" (nodes with no edge
-            to another node), "unlabelled" (no label given), "unknown_labels" (not in `class_names`), and the counts of
+            to another node), "unlabelled" (no label given), "unknown_labels" (not in `class_names`, or no finite
+            number), and the counts of
             `FeatureEncoding.encode`.
     """
 
@@ -51,6 +55,7 @@ def build_network(
     encoding: FeatureEncoding,
     labels: Sequence[str] | None,
     class_names: Sequence[str] | None,
+    label_kind: LabelKind = "classes",
     unknown_edges: int = 0,
 ) -> Network:
     """Puts the parts of a network together.
@@ -63,6 +68,7 @@ def build_network(
         encoding: How features become columns.
         labels: The label of each node, empty where it has none, [nodes]; None for a network without labels.
         class_names: The classes in order; by default those that occur, sorted, numbers by value.
+        label_kind: Whether labels are classes or numbers.
         unknown_edges: How many edges were left out, for the report.
     """
     edge_index = torch.from_numpy(edges)
@@ -75,7 +81,10 @@ def build_network(
     if x is not None:
         data.x = x
     if labels is not None:
-        data.y, data.class_names, label_oddities = _encode_labels(labels, class_names)
+        if label_kind == "classes":
+            data.y, data.class_names, label_oddities = _encode_labels(labels, class_names)
+        else:
+            data.y, label_oddities = _encode_values(labels)
         oddities |= label_oddities
     oddities |= {
         "self_loops": self_loops,
@@ -153,6 +162,12 @@ def _encode_labels(labels: Sequence[str], class_names: Sequence[str] | None) -> 
     y = pd.Index(names, dtype=str).get_indexer(pd.Index(given)).astype(np.int64)
     oddities = {"unlabelled": int((~labelled).sum()), "unknown_labels": int((labelled & (y < 0)).sum())}
     return torch.from_numpy(y), names, oddities
+
+
+def _encode_values(labels: Sequence[str]) -> tuple[torch.Tensor, dict[str, int]]:
+    values, unusable = numbers(pd.Series(labels, dtype=str))
+    unlabelled = sum(label.strip().lower() in ("", "nan") for label in labels)
+    return torch.from_numpy(values), {"unlabelled": unlabelled, "unknown_labels": sum(unusable.values()) - unlabelled}
 
 
 def _sort_classes(names: Sequence[str]) -> list[str]:

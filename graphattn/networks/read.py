@@ -13,7 +13,7 @@ import pandas as pd
 
 from graphattn.errors import InputError
 from graphattn.networks.features import FeatureEncoding, Features, fit_columns, fit_ids
-from graphattn.networks.network import Network, build_network
+from graphattn.networks.network import LabelKind, Network, build_network
 from graphattn.tables import iter_table, numbers, open_text, read_table, require_columns
 
 _ROWS = 1 << 18
@@ -34,6 +34,7 @@ def load_network(
     ignore_unknown_edges: bool = False,
     encoding: FeatureEncoding | None = None,
     class_names: Sequence[str] | None = None,
+    label_kind: LabelKind = "classes",
 ) -> Network:
     """Reads a network from files.
 
@@ -63,6 +64,7 @@ def load_network(
             fitted on this network's features.
         class_names: The classes in order; by default the labels that occur, sorted, numbers by value. A label outside
             them is counted and its node treated as unlabelled.
+        label_kind: "classes", or "values" where the label is a number.
 
     Raises:
         InputError: if a file or column is missing or cannot be read, an id in `nodes` is empty or occurs twice, an edge
@@ -98,6 +100,7 @@ def load_network(
         encoding=encoding,
         labels=None if table is None or label_column is None else table[label_column].tolist(),
         class_names=class_names,
+        label_kind=label_kind,
         unknown_edges=dropped,
     )
 

@@ -1,14 +1,23 @@
-"""Training: one loop, its checkpoints and the metrics."""
+"""Training: one loop, the tasks, checkpoints and metrics."""
 
 from graphattn.train.checkpoint import load_checkpoint, save_checkpoint
-from graphattn.train.loop import Job, Progress, TrainOptions, fit
+from graphattn.train.job import Batch, TaskJob
+from graphattn.train.loop import EpochReport, Job, TrainOptions, fit
 from graphattn.train.metrics import classification_scores, regression_scores
+from graphattn.train.tasks import TASKS, Classification, Regression, Task, find_task
 
 __all__ = [
+    "TASKS",
+    "Batch",
+    "Classification",
+    "EpochReport",
     "Job",
-    "Progress",
+    "Regression",
+    "Task",
+    "TaskJob",
     "TrainOptions",
     "classification_scores",
+    "find_task",
     "fit",
     "load_checkpoint",
     "regression_scores",

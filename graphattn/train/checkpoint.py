@@ -1,4 +1,4 @@
-"""The resumable state of a training run in one file, written whole or not at all."""
+"""Checkpoints: the state of a training run in one file, written completely or not at all."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One training loop for both jobs, on lightning-fabric."""
+"""One training loop for every source and task, on lightning-fabric."""
 
 from __future__ import annotations
 
@@ -7,18 +7,20 @@ import time
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
-from lightning_fabric import Fabric
 from torch import Tensor, nn
 
 from graphattn.errors import InputError
 from graphattn.train.checkpoint import load_checkpoint, save_checkpoint
 
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
+
 
 class Job(Protocol):
-    """What is trained. Batches and validation may differ from job to job; the loop does not."""
+    """What is trained: batches, loss and validation. The loop is the same for all."""
 
     steps_per_epoch: int
     score_name: str
@@ -73,8 +75,8 @@ class TrainOptions:
 
 
 @dataclass
-class Progress:
-    """Where a run stands, after each epoch.
+class EpochReport:
+    """The state of a training run after an epoch.
 
     Args:
         epoch: epochs done.
@@ -105,12 +107,12 @@ def fit(
     *,
     checkpoint: Path | None = None,
     identity: str = "",
-    report: Callable[[Progress], None] | None = None,
-) -> Progress:
+    report: Callable[[EpochReport], None] | None = None,
+) -> EpochReport:
     """Trains `model` in place and leaves it with the weights of its best validation score (the last without validation).
 
-    With `checkpoint`, the state is written there while training, and a file that is there already is where it goes on: the
-    result is bitwise that of a run without a break, on the same machine with the same number of torch threads.
+    With `checkpoint`, the state is written to that file during training, and training resumes from the file if it exists. The
+    result is bitwise that of an uninterrupted run on the same machine with the same number of torch threads.
 
     Args:
         model: on any device; moved to fabric's.
@@ -118,7 +120,7 @@ def fit(
         options: how to train.
         fabric: device and precision.
         checkpoint: file to resume from and to write to.
-        identity: says what is trained on what, e.g. a hash of seed and data; a checkpoint of another is refused.
+        identity: identifies the run, e.g. a hash of seed and data; a checkpoint with another identity is refused.
         report: called after every epoch.
 
     Raises:
@@ -126,7 +128,7 @@ def fit(
     """
     optimizer = torch.optim.AdamW(_parameter_groups(model, options.weight_decay), lr=options.learning_rate)
     wrapped, optimizer = fabric.setup(model, optimizer)
-    progress = Progress(0, options.epochs, job.score_name)
+    progress = EpochReport(0, options.epochs, job.score_name)
     run = _run(model, options, identity)
     best_score: tuple[float, ...] | None = None
     best_epoch = 0

@@ -1,11 +1,10 @@
-"""The scores that every run reports, in the target's own units."""
+"""The scores that a run reports, in the units of the target."""
 
 from __future__ import annotations
 
 import warnings
 
 import numpy as np
-from sklearn import metrics
 
 Scores = dict[str, float]
 
@@ -14,6 +13,8 @@ def regression_scores(truth: np.ndarray, prediction: np.ndarray) -> Scores:
     """rmse, mae and r2 of predictions; r2 is NaN below two rows. Shapes [rows]."""
     if len(truth) == 0:
         return {}
+    from sklearn import metrics  # slow to import, and prediction needs none
+
     return {
         "rmse": float(metrics.root_mean_squared_error(truth, prediction)),
         "mae": float(metrics.mean_absolute_error(truth, prediction)),
@@ -30,6 +31,8 @@ def classification_scores(truth: np.ndarray, probability: np.ndarray) -> Scores:
     """
     if len(truth) == 0:
         return {}
+    from sklearn import metrics
+
     likeliest = probability.argmax(1)
     scores = {
         "accuracy": float(metrics.accuracy_score(truth, likeliest)),

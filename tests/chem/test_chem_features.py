@@ -64,7 +64,7 @@ def test_ethanol_by_hand() -> None:
     assert arrays.bonds.tolist() == [[0, 0, 0, 0]] * 4
     assert arrays.atom_ptr.tolist() == [0, 3]
     assert arrays.edge_ptr.tolist() == [0, 4]
-    assert [array.dtype for array in arrays[:-1]] == [np.uint8, np.int64, np.int32, np.uint8, np.int64]
+    assert [array.dtype for array in arrays[:5]] == [np.uint8, np.int64, np.int32, np.uint8, np.int64]
 
 
 def test_one_hot_is_one_column_per_value_and_flags_are_one_column() -> None:
@@ -154,7 +154,7 @@ def test_chunks_together_are_the_whole() -> None:
     whole = featurise_chunk(smiles)
     for cut in range(len(smiles) + 1):
         joined = concatenate([featurise_chunk(smiles[:cut]), featurise_chunk(smiles[cut:])])
-        for one, other in zip(joined[:-1], whole[:-1], strict=True):
+        for one, other in zip(joined[:5], whole[:5], strict=True):
             np.testing.assert_array_equal(one, other)
             assert one.dtype == other.dtype
         assert joined.errors == whole.errors

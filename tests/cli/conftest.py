@@ -15,7 +15,7 @@ from graphattn.ops.cpu.store import store
 @pytest.fixture
 def cli(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
     """`graphattn` as a function, in an empty folder and without the user's caches, but for that of compiled kernels."""
-    store()  # finds the folder for the rest of the process: a test would take minutes if it had to compile all anew
+    store()  # finds the folder for the rest of the process: a test would take minutes if it had to compile all of them again
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("GRAPHATTN_CACHE", str(tmp_path / "cache"))
     monkeypatch.delenv("GRAPHATTN_DATA", raising=False)
@@ -44,13 +44,13 @@ def trained_nodes(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def molecules(trained_molecules: Path, tmp_path: Path, cli: Callable[..., Result]) -> Callable[..., Result]:
-    """`graphattn` beside a copy of a table of molecules and a `run` trained on it."""
+    """`graphattn` in a folder with a copy of a table of molecules and a `run` trained on it."""
     shutil.copytree(trained_molecules, tmp_path, dirs_exist_ok=True)
     return cli
 
 
 @pytest.fixture
 def nodes(trained_nodes: Path, tmp_path: Path, cli: Callable[..., Result]) -> Callable[..., Result]:
-    """`graphattn` beside a copy of a network and a `run` trained on it."""
+    """`graphattn` in a folder with a copy of a network and a `run` trained on it."""
     shutil.copytree(trained_nodes, tmp_path, dirs_exist_ok=True)
     return cli

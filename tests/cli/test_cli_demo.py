@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from cli_cases import read_csv
 
-from graphattn.estimators import demo
+from graphattn.runs import demo
 
 
 def test_the_demo_does_both_jobs_twice_over(cli: Callable, monkeypatch: pytest.MonkeyPatch) -> None:

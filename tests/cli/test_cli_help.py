@@ -7,6 +7,7 @@ import shlex
 import subprocess
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -90,3 +91,18 @@ def test_mistakes_in_the_arguments_are_one_line(args: list[str], message: str, c
     assert message in result.error
     assert re.search(r"\(see graphattn.* --help\)$", result.error)
     assert len(result.err.strip().splitlines()) == 1
+
+
+def test_predicting_imports_nothing_that_it_does_not_use(trained_molecules: Path, tmp_path: Path) -> None:
+    """Imports are most of the time of a short prediction: no scikit-learn, trainer, compiler or pictures."""
+    code = (
+        "import sys\nfrom graphattn.cli import main\n"
+        "try:\n    main(['predict', 'run', 'logp.csv', '--out', sys.argv[1]])\nexcept SystemExit as end:\n    print(end.code)\n"
+        "heavy = 'sklearn', 'lightning_fabric', 'matplotlib', 'scipy.stats', 'torch._dynamo', 'torch_geometric.datasets'\n"
+        "print([name for name in heavy if name in sys.modules])\n"
+        "import torch, torch_geometric.datasets\n"
+        "print(torch_geometric.datasets.Planetoid.__name__, torch._dynamo.config.__name__)"
+    )
+    command = [sys.executable, "-c", code, str(tmp_path / "p.csv")]
+    done = subprocess.run(command, cwd=trained_molecules, capture_output=True, text=True, timeout=300, check=True)
+    assert done.stdout.split("\n")[:3] == ["0", "[]", "Planetoid torch._dynamo.config"], done.stderr

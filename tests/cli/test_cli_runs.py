@@ -14,7 +14,7 @@ import pandas as pd
 import pytest
 from cli_cases import LABELLED, NETWORK, SMILES, TARGETS, read_csv, write_csv, write_molecules, write_network
 
-from graphattn.estimators.runs import molecules as molecule_runs
+from graphattn.runs import molecules as molecule_runs
 
 FILES = {
     "config.json",
@@ -249,9 +249,9 @@ def test_predicting_holds_a_piece_of_the_table_at_a_time(molecules: Callable, mo
         writer.writerows([row, SMILES[row % len(SMILES)] if row % 100 else "bad"] for row in range(rows))
     monkeypatch.setattr(molecule_runs, "_CHUNK", 100)
     held: list[int] = []
-    outputs = molecule_runs.MoleculeRegressor.outputs
+    inputs = molecule_runs.MoleculeSource.inputs
     monkeypatch.setattr(
-        molecule_runs.MoleculeRegressor, "outputs", lambda self, smiles: held.append(len(smiles)) or outputs(self, smiles)
+        molecule_runs.MoleculeSource, "inputs", lambda self, smiles: held.append(len(smiles)) or inputs(self, smiles)
     )
     result = molecules("predict", "run", "many.csv", "--out", "p.csv")
     assert result.code == 0, result.err
@@ -287,3 +287,30 @@ def test_every_command_as_a_process(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     done = graphattn("predict", "logp", "logp.csv", "--out", "p.csv")
     assert done.returncode == 0, done.stderr
+
+
+def test_a_number_for_each_node(cli: Callable) -> None:
+    write_network(Path())
+    sides = read_csv(Path("people.csv"))
+    cells = ["" if row == 3 else "many" if row == 4 else str(row / 2) for row in range(len(sides))]
+    write_csv(Path("people.csv"), ["id", "age"], [[side["id"], cell] for side, cell in zip(sides, cells, strict=True)])
+    options = ("--id-column", "id", "--label-column", "age", "--task", "regression", "--split", "0.5/0.2/0.3")
+    result = cli("train", "nodes", *NETWORK, *options, "--config", "small.toml", "--out", "run")
+    assert result.code == 0, result.err
+    assert "1 unlabelled, 1 unknown labels" in result.err
+    metrics = json.loads(Path("run/metrics.json").read_text())
+    assert metrics["excluded"] == {"unlabelled": 2}
+    assert set(metrics["test"]) == {"rmse", "mae", "r2"}
+    assert metrics["baselines"]["label_propagation"]["rmse"] < metrics["baselines"]["mean"]["rmse"]
+    assert Path("run/parity.png").exists()
+    assert cli("predict", "run", *NETWORK, "--out", "p.csv").code == 0
+    rows = read_csv(Path("p.csv"))
+    assert [len(rows), *rows[0]] == [20, "id", "prediction"]
+    scores = json.loads(cli("evaluate", "run", *NETWORK).out)
+    assert (scores["rows"], scores["excluded"]) == (18, {"unlabelled": 1, "unknown_labels": 1})
+    result = cli("train", "nodes", "--dataset", "karate", "--task", "regression", "--out", "other")
+    assert "has classes, not numbers; leave out --task regression" in result.error
+    assert (
+        "task must be 'classification' or 'regression'"
+        in cli("train", "nodes", *NETWORK, *options[:4], "--task", "x", "--out", "o").error
+    )

@@ -11,7 +11,7 @@ from cli_cases import write_molecules
 
 from graphattn.cli import screen
 from graphattn.errors import InputError
-from graphattn.train import Progress
+from graphattn.train import EpochReport
 
 
 def test_elsewhere_a_line_now_and_then(cli: Callable, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -31,7 +31,7 @@ def test_a_terminal_has_a_bar_that_fits(monkeypatch: pytest.MonkeyPatch, capsys:
     monkeypatch.setenv("TERM", "xterm")
     with screen.Screen() as shown, shown.epochs() as report:
         for epoch in range(1, 181):
-            report(Progress(epoch, 200, "accuracy", loss=0.123456, score=0.5, best=0.75))
+            report(EpochReport(epoch, 200, "accuracy", loss=0.123456, score=0.5, best=0.75))
     text = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", capsys.readouterr().err)
     lines = re.split(r"[\r\n]+", text)
     last = next(line for line in reversed(lines) if line.startswith("epoch"))
@@ -47,7 +47,7 @@ def test_a_run_without_validation_shows_the_loss_alone(
 ) -> None:
     monkeypatch.setattr(screen, "_SECONDS_BETWEEN_LINES", 0.0)
     with screen.Screen() as shown, shown.epochs() as report:
-        report(Progress(2, 2, "accuracy", loss=0.5))
+        report(EpochReport(2, 2, "accuracy", loss=0.5))
     assert capsys.readouterr().err.startswith("epoch 2/2  loss 0.5")
 
 

@@ -15,7 +15,7 @@ SMALL = {"channels": 16, "heads": 2, "epochs": 5}
 
 
 def two_cliques(features=True, seed=0):
-    """Two cliques of six with one edge between them; features are noise and one column that tells."""
+    """Two cliques of six with one edge between them; features are noise and one column that gives the clique."""
     graph = nx.disjoint_union(nx.complete_graph(6), nx.complete_graph(6))
     graph.add_edge(0, 6)
     y = torch.tensor([0] * 6 + [1] * 6)
@@ -209,7 +209,7 @@ def without(name):
         ((without("y"),), "data.y is missing"),
         ((two_cliques(), torch.ones(5, dtype=torch.bool)), r"train_mask must have shape \[12\], got \[5\]"),
         ((two_cliques(), [0, 12]), "node numbers below 12"),
-        ((two_cliques(), [0, 1, 2]), "at least two classes to train on, got 1"),
+        ((two_cliques(), [0, 1, 2]), "at least two classes to train on, got only 0"),
         ((two_cliques(), [0, 6], [99]), "valid_mask must be"),
     ],
 )

@@ -13,7 +13,7 @@ from typing import Any
 
 from graphattn.errors import InputError
 from graphattn.estimators.persist import CONFIG_FILE, write_json
-from graphattn.train import Progress
+from graphattn.train import EpochReport
 
 _CHECKPOINT = "checkpoint.pt"
 _REQUEST = "request.json"
@@ -27,11 +27,11 @@ class RunOptions:
         out: the folder to make.
         seed: of the split, the weights and everything random.
         split: "scaffold", "random", "A/B/C" or a JSON file; None for the data set's standard split, or else random 80/10/10.
-        resume: go on from the checkpoint of a run that was broken off; without one, start.
+        resume: continue an interrupted run from its checkpoint; without one, start.
         overwrite: replace what is in `out`.
         params: parameters of the estimator that differ from its defaults.
         report: called after every epoch.
-        notify: called with a sentence about what is going on.
+        notify: called with a sentence that says what is being done.
     """
 
     out: Path
@@ -40,7 +40,7 @@ class RunOptions:
     resume: bool = False
     overwrite: bool = False
     params: dict[str, Any] = field(default_factory=dict)
-    report: Callable[[Progress], None] | None = None
+    report: Callable[[EpochReport], None] | None = None
     notify: Callable[[str], None] = lambda sentence: None
 
 

@@ -1,4 +1,4 @@
-"""Both jobs on data that ships inside the installed packages, so that they run anywhere without a download."""
+"""Both jobs on data inside the installed packages, so that no download is needed."""
 
 from __future__ import annotations
 
@@ -8,7 +8,9 @@ from typing import Any
 
 import torch
 
-from graphattn.estimators.runs import (
+from graphattn.estimators import NodeClassifier
+from graphattn.networks import draw_network
+from graphattn.runs import (
     MoleculeTable,
     NetworkOfCatalogue,
     RunOptions,
@@ -16,9 +18,7 @@ from graphattn.estimators.runs import (
     train_molecules,
     train_nodes,
 )
-from graphattn.estimators.runs.nodes import load_node_run
-from graphattn.networks import draw_network
-from graphattn.train import Progress
+from graphattn.train import EpochReport
 
 MOLECULES = """\
 Molecules: 1,500 of the NCI set inside rdkit; the test molecules have scaffolds
@@ -34,7 +34,7 @@ _MOLECULE_PARAMS = {"readout": "sum", "epochs": 30}
 _NETWORK_PARAMS = {"encodings": {"laplacian": 2}}
 
 
-def demo_molecules(out: Path, report: Callable[[Progress], None] | None = None) -> dict[str, Any]:
+def demo_molecules(out: Path, report: Callable[[EpochReport], None] | None = None) -> dict[str, Any]:
     """Learns computed logP from the NCI molecules in rdkit, and writes the run to `out`, over an earlier one.
 
     Returns:
@@ -47,7 +47,7 @@ def demo_molecules(out: Path, report: Callable[[Progress], None] | None = None) 
     return train_molecules(MoleculeTable.from_dataset("nci_crippen"), options)
 
 
-def demo_network(out: Path, report: Callable[[Progress], None] | None = None) -> dict[str, Any]:
+def demo_network(out: Path, report: Callable[[EpochReport], None] | None = None) -> dict[str, Any]:
     """Labels the members of the karate club from one member a side, and writes the run to `out`, over an earlier one.
 
     The folder also gets `labels.csv`, a label for every member, and `network.png`.
@@ -62,7 +62,7 @@ def demo_network(out: Path, report: Callable[[Progress], None] | None = None) ->
     metrics = train_nodes(source, RunOptions(out, overwrite=True, params=_NETWORK_PARAMS, report=report))
     predict_nodes(out, source, out / "labels.csv")
     network = source.load()
-    estimator, _ = load_node_run(out)
+    estimator = NodeClassifier.from_pretrained(out)
     draw_network(
         network.data,
         estimator.predict_proba(network.data).argmax(axis=1),

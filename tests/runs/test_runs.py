@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from graphattn import InputError
-from graphattn.estimators.runs import (
+from graphattn.runs import (
     MoleculeTable,
     NetworkFiles,
     RunOptions,

@@ -1,4 +1,4 @@
-"""What the runs of both jobs share."""
+"""The files of a run, and the evaluation of one."""
 
 from __future__ import annotations
 
@@ -16,8 +16,7 @@ import numpy as np
 
 from graphattn.errors import InputError
 from graphattn.estimators.persist import write_json
-from graphattn.estimators.runs.folder import RunFolder, RunOptions
-from graphattn.estimators.runs.plots import draw_curves
+from graphattn.runs.folder import RunFolder, RunOptions
 from graphattn.splits import PARTS, Split
 
 METRICS_FILE = "metrics.json"
@@ -35,11 +34,19 @@ def write_run_files(
     trained_on: Sequence[str],
     scores: dict[str, dict[str, float]],
     baselines: dict[str, dict[str, float]],
+    parity: tuple[np.ndarray, np.ndarray] | None,
+    target: str,
     excluded: dict[str, int],
     duplicates: int,
     seconds: float,
 ) -> dict[str, Any]:
-    """Writes splits.json, history.csv, curves.png and metrics.json; returns the metrics."""
+    """Writes splits.json, history.csv, curves.png, parity.png where there is `parity` to draw, and metrics.json.
+
+    Returns:
+        The content of metrics.json.
+    """
+    from graphattn.runs.plots import draw_curves, draw_parity  # matplotlib takes half a second to import
+
     parts = {part: split[part].tolist() for part in PARTS}
     write_json(folder.path / SPLITS_FILE, {**parts, "trained_on": sorted(set(trained_on))})
     names = list(dict.fromkeys(name for row in history for name in row))
@@ -48,6 +55,8 @@ def write_run_files(
         writer.writeheader()
         writer.writerows(history)
     draw_curves(folder.path / "curves.png", history)
+    if parity is not None:
+        draw_parity(folder.path / "parity.png", *parity, target, scores["test"])
     metrics = {
         **{part: scores[part] for part in PARTS},
         "baselines": baselines,
@@ -70,7 +79,7 @@ def finite(value: Any) -> Any:
 
 
 def fingerprint(*parts: object) -> str:
-    """A short hash by which a row is known again."""
+    """A short hash that identifies a row."""
     return hashlib.sha256("\x1f".join(map(str, parts)).encode(errors="backslashreplace")).hexdigest()[:16]
 
 

@@ -11,6 +11,7 @@ from torch_geometric.data import Data
 
 from graphattn.errors import InputError
 from graphattn.networks import FeatureEncoding, load_network
+from graphattn.networks.network import LabelKind
 from graphattn.splits import Split
 from graphattn.tables import iter_table
 
@@ -49,11 +50,15 @@ class NetworkFiles:
     directed: bool = False
     ignore_unknown_edges: bool = False
 
+    def columns(self) -> dict[str, Any]:
+        """What a run's config holds of them, to label another network by."""
+        return {"id_column": self.id_column, "label_column": self.label_column, "directed": self.directed}
+
     @property
     def name(self) -> str:
         return str(self.edges if self.nodes is None else self.nodes)
 
-    def load(self, config: dict[str, Any] | None = None) -> LoadedNetwork:
+    def load(self, config: dict[str, Any] | None = None, label_kind: LabelKind = "classes") -> LoadedNetwork:
         """Reads it; `config` is the "data" entry of the config of the run that is to label it, whose features it gets."""
         trained = config or {}
         encoding = FeatureEncoding.from_dict(trained["encoding"]) if trained.get("encoding") else None
@@ -80,6 +85,7 @@ class NetworkFiles:
             ignore_unknown_edges=self.ignore_unknown_edges,
             encoding=encoding,
             class_names=trained.get("class_names"),
+            label_kind=label_kind,
         )
         return LoadedNetwork(network.data, network.ids, network.encoding, None, network.report)
 
@@ -90,10 +96,16 @@ class NetworkOfCatalogue:
 
     name: str
 
-    def load(self, config: dict[str, Any] | None = None) -> LoadedNetwork:
+    def columns(self) -> dict[str, Any]:
+        """What a run's config holds of its files: nothing, as it has none."""
+        return {"id_column": None, "label_column": None, "directed": False}
+
+    def load(self, config: dict[str, Any] | None = None, label_kind: LabelKind = "classes") -> LoadedNetwork:
         """Loads it; `config` is the "data" entry of the config of the run that is to label it, whose features it must have."""
         from graphattn.data import load_network_dataset
 
+        if label_kind != "classes":
+            raise InputError(f"data set {self.name!r} has classes, not numbers; leave out --task regression")
         loaded = load_network_dataset(self.name)
         if config is not None:
             encoding = None if loaded.encoding is None else loaded.encoding.to_dict()

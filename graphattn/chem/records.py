@@ -1,0 +1,69 @@
+"""What a run needs of a molecule besides its graph, made while it is parsed, so that no SMILES is parsed twice."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from rdkit import Chem
+
+from graphattn.chem.crippen import contributions_of
+from graphattn.chem.murcko import scaffold_of
+
+
+@dataclass
+class MoleculeRecords:
+    """One entry for each SMILES of a list.
+
+    Attributes:
+        canonical: RDKit's canonical SMILES; "" where the SMILES is bad.
+        scaffolds: the Bemis–Murcko scaffold, see `graphattn.chem.scaffold`; "" where there is no ring or the SMILES is bad.
+        logp: the Wildman–Crippen logP; NaN where the SMILES is bad.
+    """
+
+    canonical: list[str] = field(default_factory=list)
+    scaffolds: list[str] = field(default_factory=list)
+    logp: list[float] = field(default_factory=list)
+
+    def add(self, mol: Any) -> None:
+        """Appends a molecule, or None for a bad SMILES. Call it before stereo labels are set."""
+        self.canonical.append("" if mol is None else str(Chem.MolToSmiles(mol)))
+        self.scaffolds.append("" if mol is None else scaffold_of(mol))
+        self.logp.append(float("nan") if mol is None else float(contributions_of(mol).sum()))
+
+    def pack(self) -> dict[str, npt.NDArray[Any]]:
+        """As arrays: text as bytes, a line an entry."""
+        return {
+            "canonical": _bytes(self.canonical),
+            "scaffolds": _bytes(self.scaffolds),
+            "logp": np.array(self.logp, dtype=np.float64),
+        }
+
+    @classmethod
+    def unpack(cls, arrays: dict[str, npt.NDArray[Any]]) -> MoleculeRecords:
+        """The inverse of `pack`."""
+        logp = arrays["logp"].tolist()
+        return cls(_lines(arrays["canonical"], len(logp)), _lines(arrays["scaffolds"], len(logp)), logp)
+
+
+def join_records(parts: Sequence[MoleculeRecords]) -> MoleculeRecords:
+    """The records of lists of SMILES one after the other."""
+    return MoleculeRecords(
+        [text for part in parts for text in part.canonical],
+        [text for part in parts for text in part.scaffolds],
+        [value for part in parts for value in part.logp],
+    )
+
+
+def _bytes(texts: list[str]) -> npt.NDArray[np.uint8]:
+    return np.frombuffer("\n".join(texts).encode(), dtype=np.uint8)
+
+
+def _lines(content: npt.NDArray[np.uint8], count: int) -> list[str]:
+    lines = content.tobytes().decode().split("\n") if count else []
+    if len(lines) != count:
+        raise ValueError(f"{len(lines)} lines for {count} molecules")
+    return lines

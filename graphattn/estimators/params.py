@@ -1,0 +1,138 @@
+"""The parameters of the estimators, declared once: constructors, `get_params`, checks and `--config` files read them here.
+
+A `--config` file is checked against the annotations; `check_params` checks the limits that `count`, `fraction` and
+`at_least_zero` set.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from numbers import Integral
+from typing import Any
+
+from graphattn.errors import InputError
+
+# The parameters that name what a model knows of structure, as `structure_transform` and `GraphTransformer` take them.
+STRUCTURE_OPTIONS = ("encodings", "biases", "extra_edges")
+PRECISIONS = ("32-true", "bf16-mixed")
+# Parameters that say how to compute on this machine, and are not part of what was trained.
+OF_THE_MACHINE = ("device", "precision", "n_jobs")
+
+
+def count(default: int) -> Any:
+    """A whole number of at least 1."""
+    return field(default=default, metadata={"limit": "count"})
+
+
+def fraction(default: float) -> Any:
+    """A number in [0, 1)."""
+    return field(default=default, metadata={"limit": "fraction"})
+
+
+def at_least_zero(default: float) -> Any:
+    """A number that is not negative."""
+    return field(default=default, metadata={"limit": "at_least_zero"})
+
+
+@dataclass(kw_only=True, eq=False, repr=False)
+class EstimatorParams:
+    """The parameters that all estimators have."""
+
+    channels: int = count(64)
+    num_layers: int = count(2)
+    heads: int = count(8)
+    attention: str | Sequence[str] = "masked"
+    attention_score: str = "dot"
+    normaliser: str = "softmax"
+    encodings: Mapping[str, int] | None = None
+    biases: Mapping[str, int] | None = None
+    extra_edges: Mapping[str, int] | None = None
+    dropout: float = fraction(0.1)
+    epochs: int = count(50)
+    learning_rate: float = 1e-3
+    weight_decay: float = at_least_zero(0.01)
+    patience: int = count(30)
+    seed: int = 0
+    device: str = "auto"
+    precision: str = "32-true"
+
+
+@dataclass(kw_only=True, eq=False, repr=False)
+class MoleculeParams(EstimatorParams):
+    """Those of an estimator of molecules."""
+
+    channels: int = count(128)
+    num_layers: int = count(4)
+    readout: str = "mean"
+    batch_size: int = count(32)
+    learning_rate: float = 5e-4
+    valid_fraction: float = fraction(0.1)
+    n_jobs: int | None = None
+
+
+@dataclass(kw_only=True, eq=False, repr=False)
+class NodeParams(EstimatorParams):
+    """Those of an estimator of nodes."""
+
+    dropout: float = fraction(0.5)
+    attention_dropout: float = fraction(0.0)
+    epochs: int = count(200)
+    learning_rate: float = 5e-3
+    patience: int = count(50)
+
+
+# By the name of the source.
+PARAMS: dict[str, type[EstimatorParams]] = {"molecules": MoleculeParams, "nodes": NodeParams}
+
+
+def check_params(params: EstimatorParams) -> None:
+    """Checks the parameters that nothing below `fit` would refuse in a sentence.
+
+    Raises:
+        InputError: naming the parameter, what it is and what it must be.
+    """
+    from graphattn.transforms import structure_transform
+
+    if not isinstance(params.seed, Integral) or not 0 <= params.seed < 2**63:
+        raise InputError(f"seed must be a whole number from 0 up, got {params.seed!r}")
+    limits: dict[str, list[str]] = {"count": [], "fraction": [], "at_least_zero": []}
+    for each in fields(params):
+        if "limit" in each.metadata:
+            limits[each.metadata["limit"]].append(each.name)
+    for name in limits["count"]:
+        value = getattr(params, name)
+        if not isinstance(value, Integral) or value < 1:
+            raise InputError(f"{name} must be a whole number of at least 1, got {value!r}")
+    if params.channels % params.heads:
+        raise InputError(f"channels must be a multiple of heads, got {params.channels} and {params.heads}")
+    for name in limits["fraction"]:
+        if not 0 <= getattr(params, name) < 1:
+            raise InputError(f"{name} must lie in [0, 1), got {getattr(params, name)!r}")
+    for name in limits["at_least_zero"]:
+        if not getattr(params, name) >= 0:
+            raise InputError(f"{name} must not be negative, got {getattr(params, name)!r}")
+    options = [getattr(params, name) for name in STRUCTURE_OPTIONS]
+    for option, numbers in zip(STRUCTURE_OPTIONS, options, strict=True):
+        if not isinstance(numbers or {}, Mapping):
+            raise InputError(f"{option} must be a mapping, name → number, got {numbers!r}")
+        for name, number in (numbers or {}).items():
+            if not isinstance(number, Integral) or number < 1:
+                raise InputError(f"{option} {name!r} must be a whole number of at least 1, got {number!r}")
+    structure_transform(*options)
+
+
+def shared_model_options(params: EstimatorParams, encodings: Mapping[str, int]) -> dict[str, Any]:
+    """What `GraphTransformer` is told, whatever comes in; `encodings` are those where the parameters name none."""
+    return {
+        "channels": params.channels,
+        "num_layers": params.num_layers,
+        "heads": params.heads,
+        "attention": params.attention if isinstance(params.attention, str) else list(params.attention),
+        "score": params.attention_score,
+        "normaliser": params.normaliser,
+        "encodings": dict(encodings if params.encodings is None else params.encodings),
+        "biases": dict(params.biases or {}),
+        "extra_edges": dict(params.extra_edges or {}),
+        "dropout": params.dropout,
+    }

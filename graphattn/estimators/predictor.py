@@ -1,0 +1,74 @@
+"""A trained model with its source and its task: what `fit` leaves, what a folder holds, and all that predicting needs.
+
+It imports neither scikit-learn nor lightning-fabric, which together take as long to import as everything else.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+import torch
+
+from graphattn.errors import InputError
+from graphattn.estimators.device import find_device
+from graphattn.estimators.kinds import KINDS
+from graphattn.estimators.params import PARAMS
+from graphattn.estimators.persist import CONFIG_FILE, load_config, load_weights, plain
+from graphattn.estimators.sources import SOURCES, Source
+from graphattn.nn import GraphTransformer
+from graphattn.train import Task, find_task
+
+AnySource = TypeVar("AnySource", bound=Source)
+
+
+@dataclass
+class Predictor(Generic[AnySource]):
+    """A source, a task, and the model between them.
+
+    Args:
+        estimator: name of the estimator's class.
+        params: its parameters, but for those of the machine.
+        source, task, model: its parts.
+    """
+
+    estimator: str
+    params: dict[str, Any]
+    source: AnySource
+    task: Task
+    model: GraphTransformer
+
+    def config(self) -> dict[str, Any]:
+        """All that is needed to make it again but the weights, as JSON."""
+        parts = {"estimator": self.estimator, "params": self.params, "model": self.source.model_options}
+        return plain({**parts, **self.source.pack(self.task)})
+
+
+def load_predictor(folder: Path, device: str = "auto", *, n_jobs: int | None = None) -> Predictor[Any]:
+    """Reads what `save_pretrained` or a run wrote.
+
+    Raises:
+        InputError: naming the file and what is wrong with it.
+    """
+    config = load_config(folder)
+    path = folder / CONFIG_FILE
+    name = str(config["estimator"])
+    if name not in KINDS:
+        raise InputError(f"{path} holds a {name!r}; known are {', '.join(KINDS)}")
+    kind = KINDS[name]
+    try:
+        params, options = dict(config["params"]), dict(config["model"])
+        PARAMS[kind.source](**params)  # refuses names that it does not have
+        source, task = SOURCES[kind.source](options, n_jobs), find_task(kind.task)()
+        source.check(config)
+        task.restore(source.unpack(config), options["out_channels"])
+        # Without memory or random weights: whatever the config says, what is read is what the file of weights holds.
+        with torch.device("meta"):
+            model = GraphTransformer(**options)
+    except InputError as error:
+        raise InputError(f"{path} is damaged: {error}") from None
+    except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
+        raise InputError(f"{path} is damaged: {type(error).__name__} {error}") from None
+    load_weights(folder, model, config.get("weights_sha256"))
+    return Predictor(name, params, source, task, model.to(find_device(device)).eval())

@@ -1,0 +1,157 @@
+"""Molecules: one graph a row, pooled to one output."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+from torch_geometric.data import Batch as GraphBatch
+from torch_geometric.data import Data
+
+from graphattn.chem import ATOM_WIDTH, BOND_WIDTH, FEATURE_VERSION, featurise
+from graphattn.errors import InputError
+from graphattn.estimators.params import STRUCTURE_OPTIONS, MoleculeParams, shared_model_options
+from graphattn.estimators.sources.source import Source
+from graphattn.nn.structure import reads_edge_attr
+from graphattn.train import Batch, Task, TaskJob
+from graphattn.transforms import flip_signs, precompute, structure_transform
+
+_PREDICT_BATCH = 256
+Rows = Sequence[int] | np.ndarray
+
+
+@dataclass(frozen=True)
+class MoleculeInputs:
+    """Molecules ready for a model, an entry a row.
+
+    Attributes:
+        graphs: the graph of each row with what the model reads of structure; None where the SMILES is bad.
+        errors: number of a bad row → why.
+    """
+
+    graphs: list[Data | None]
+    errors: dict[int, str]
+
+    @property
+    def good(self) -> list[int]:
+        """The rows that have a graph."""
+        return [row for row, graph in enumerate(self.graphs) if graph is not None]
+
+    def take(self, rows: Rows) -> MoleculeInputs:
+        """Some of the rows."""
+        numbers = [int(row) for row in rows]
+        errors = {place: self.errors[row] for place, row in enumerate(numbers) if row in self.errors}
+        return MoleculeInputs([self.graphs[row] for row in numbers], errors)
+
+
+class MoleculeSource(Source):
+    """SMILES → one-hot atoms and bonds with the encodings of a model."""
+
+    name = "molecules"
+
+    @staticmethod
+    def options(params: MoleculeParams) -> dict[str, Any]:
+        """The model's options, but for `out_channels`.
+
+        Raises:
+            InputError: on an encoding that molecules do not have.
+        """
+        attention = [params.attention] if isinstance(params.attention, str) else list(params.attention)
+        for name in ("sinusoidal", "learned"):
+            if name in (params.encodings or {}):
+                raise InputError(f"encodings {name!r} need a position for each atom, which a molecule does not have")
+        return {
+            "in_channels": ATOM_WIDTH,
+            **shared_model_options(params, {"random_walk": 16}),
+            "readout": params.readout,
+            "edge_dim": BOND_WIDTH if reads_edge_attr(attention, params.biases or {}) else None,
+        }
+
+    def inputs(self, smiles: Sequence[object]) -> MoleculeInputs:
+        """Parses SMILES, each once."""
+        molecules = featurise(smiles, n_jobs=self.n_jobs)
+        return self.prepare(molecules.graphs, molecules.errors)
+
+    def prepare(self, graphs: Sequence[Data | None], errors: dict[int, str]) -> MoleculeInputs:
+        """Adds to the graphs of parsed molecules what the model reads of structure; None stays None."""
+        transform = structure_transform(*(self.model_options[name] for name in STRUCTURE_OPTIONS))
+        good = iter(precompute([graph for graph in graphs if graph is not None], transform, n_jobs=self.n_jobs))
+        return MoleculeInputs([None if graph is None else next(good) for graph in graphs], errors)
+
+    def job(
+        self,
+        task: Task,
+        train: tuple[MoleculeInputs, np.ndarray],
+        valid: tuple[MoleculeInputs, np.ndarray] | None,
+        *,
+        batch_size: int,
+        seed: int,
+        device: torch.device,
+    ) -> TaskJob:
+        """The batches to train on, in an order that the seed and the epoch decide; inputs without errors, and their targets."""
+        graphs, targets = train[0].graphs, torch.as_tensor(train[1], device=device)
+
+        def batches(epoch: int) -> Iterator[Batch]:
+            generator = torch.Generator().manual_seed(seed * 1_000_003 + epoch)
+            order = torch.randperm(len(graphs), generator=generator)
+            for rows in order.split(batch_size):
+                batch = GraphBatch.from_data_list([graphs[row] for row in rows.tolist()])
+                if "laplacian_pe" in batch:
+                    batch.laplacian_pe = flip_signs(batch.laplacian_pe, batch.batch, generator)
+                yield Batch(self._call(batch.to(device)), targets[rows.to(device)])
+
+        held_out = []
+        if valid is not None and valid[0].graphs:
+            valid_targets = torch.as_tensor(valid[1], device=device)
+            held_out = [
+                Batch(inputs, valid_targets[start : start + _PREDICT_BATCH])
+                for start, inputs in self._calls(valid[0].graphs, device)
+            ]
+        return TaskJob(task, batches, -(-len(graphs) // batch_size), held_out)
+
+    def outputs(self, model: nn.Module, task: Task, inputs: MoleculeInputs) -> tuple[np.ndarray, dict[int, str]]:
+        """The outputs of every row, NaN where there are none, and row → why."""
+        good, errors = inputs.good, dict(inputs.errors)
+        out = np.full((len(inputs.graphs), task.out_channels), np.nan)
+        device = next(model.parameters()).device
+        for start, call in self._calls([inputs.graphs[row] for row in good], device):
+            with torch.no_grad():
+                out[good[start : start + _PREDICT_BATCH]] = task.decode(model(**call)).double().cpu().numpy()
+        for row in good:
+            if not np.isfinite(out[row]).all():
+                out[row], errors[row] = np.nan, "the model gives no finite value"
+        return out, errors
+
+    def _calls(self, graphs: Sequence[Data | None], device: torch.device) -> Iterator[tuple[int, dict[str, Any]]]:
+        """What the model is called with to see all graphs, and the number of the first of each call."""
+        for start in range(0, len(graphs), _PREDICT_BATCH):
+            yield start, self._call(GraphBatch.from_data_list(list(graphs[start : start + _PREDICT_BATCH])).to(device))
+
+    def _call(self, batch: GraphBatch) -> dict[str, Any]:
+        """What a graph transformer is called with for a batch of graphs; of `structure` it takes what it reads."""
+        return {
+            "x": batch.x,
+            "edge_index": batch.edge_index,
+            "edge_attr": batch.edge_attr if self.model_options["edge_dim"] else None,
+            "batch": batch.batch,
+            "structure": batch.to_dict(),
+            "batch_size": batch.num_graphs,
+        }
+
+    def check(self, config: dict[str, Any]) -> None:
+        for name in STRUCTURE_OPTIONS:
+            if not isinstance(self.model_options[name], dict):
+                raise InputError(f"its {name} are not name → number")
+        if config["features"] != FEATURE_VERSION:
+            raise InputError(f"it was trained on version {config['features']} of the atom features, here is {FEATURE_VERSION}")
+
+    def pack(self, task: Task) -> dict[str, Any]:
+        return {"features": FEATURE_VERSION, "target": task.config()}
+
+    def unpack(self, config: dict[str, Any]) -> dict[str, Any]:
+        target: dict[str, Any] = config["target"]
+        return target

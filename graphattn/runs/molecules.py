@@ -1,0 +1,227 @@
+"""Runs on molecules: train into a folder, predict a table, evaluate."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from graphattn.chem import featurise
+from graphattn.chem.split import split_by_scaffold
+from graphattn.errors import InputError
+from graphattn.estimators.kinds import estimator_name
+from graphattn.estimators.predictor import Predictor
+from graphattn.estimators.sources import MoleculeInputs, MoleculeSource
+from graphattn.runs.files import fingerprint
+from graphattn.runs.folder import RunOptions
+from graphattn.runs.molecule_table import MoleculeTable
+from graphattn.runs.predictions import Predictions
+from graphattn.runs.rows import Rows
+from graphattn.runs.template import RunKind, evaluate_run, predict_run, train_run
+from graphattn.splits import Split
+from graphattn.tables import iter_table, require_columns
+from graphattn.train import EpochReport, Task
+
+# Rows that streaming prediction holds at a time: enough for worker processes to pay.
+_CHUNK = 10_000
+
+_KIND = RunKind(
+    "molecules",
+    "predict molecules",
+    frozenset({"smiles_column", "target_column"}),
+    "is damaged: its 'data' does not name the columns of the table",
+    {"smiles_column": "smiles", "target_column": None},
+)
+
+
+def train_molecules(table: MoleculeTable, options: RunOptions, *, task: str = "regression") -> dict[str, Any]:
+    """Trains on a table and writes the run to `options.out`.
+
+    Args:
+        table: the molecules and their targets.
+        options: where and how.
+        task: "regression" or "classification".
+
+    Returns:
+        The content of `metrics.json`.
+
+    Raises:
+        InputError: where the table, the split or the folder cannot be used.
+    """
+    from graphattn import estimators
+
+    kind = getattr(estimators, estimator_name("molecules", task))
+    estimator = kind(seed=options.seed, valid_fraction=0.0, **options.params)
+
+    def load(task: Task) -> MoleculeRows:
+        options.notify(f"reading {len(table.frame):,} molecules")
+        rows = MoleculeRows(table, task, estimator.n_jobs)
+        if len(rows.usable) == 0:
+            raise InputError(f"no SMILES in column '{table.smiles_column}' of {table.name} can be read")
+        return rows
+
+    return train_run(estimator, load, options, kinds_of_split=("scaffold", "random"))
+
+
+def predict_molecules(
+    run: Path,
+    table: Path | MoleculeTable,
+    out: Path,
+    *,
+    smiles_column: str | None = None,
+    overwrite: bool = False,
+    device: str = "auto",
+    report: Callable[[int], None] | None = None,
+) -> dict[str, Any]:
+    """Predicts every row of a table, piece by piece, in memory that does not grow with the table.
+
+    Args:
+        run: folder of the trained run.
+        table: a delimited file with a column of SMILES, or a loaded table.
+        out: the CSV file to write: the input's columns, then prediction, the probability of each class of a classifier, and
+            error, which says why a row has no prediction.
+        smiles_column: default: the column that the run was trained with.
+        overwrite: whether `out` may be replaced.
+        device: where to compute.
+        report: called with the number of rows done since the last call.
+
+    Returns:
+        "rows", "predicted", and "errors": reason → rows.
+
+    Raises:
+        InputError: where the run or the table cannot be used, or `out` exists.
+    """
+    predictor, data = _KIND.open(run, device)
+    if isinstance(table, MoleculeTable):
+        name, pieces, column = table.name, iter([table.frame]), smiles_column or table.smiles_column
+    else:
+        name, pieces, column = str(table), iter_table(table, _CHUNK), smiles_column or data["smiles_column"]
+    rows, errors = 0, Counter[str]()
+
+    def predictions() -> Iterator[Predictions]:
+        nonlocal rows
+        source: MoleculeSource = predictor.source
+        for piece in pieces:
+            require_columns(piece, [column], name)
+            output, reasons = source.outputs(predictor.model, predictor.task, source.inputs(piece[column].tolist()))
+            rows += len(piece)
+            errors.update(reason.partition(":")[0] for reason in reasons.values())
+            yield Predictions(name, piece, output, reasons)
+
+    predict_run(predictor, predictions(), out, overwrite=overwrite, line_end=MoleculeRows.line_end, report=report)
+    return {"rows": rows, "predicted": rows - errors.total(), "errors": dict(errors)}
+
+
+def evaluate_molecules(run: Path, table: MoleculeTable, *, device: str = "auto") -> dict[str, Any]:
+    """Scores a run on labelled molecules.
+
+    Returns:
+        What `graphattn.runs.files.evaluation` returns.
+    """
+    predictor, _ = _KIND.open(run, device)
+    rows = MoleculeRows(table, predictor.task)
+    known = predictor.task.known(rows.values[rows.usable])
+    if not known.all():
+        rows.excluded["class not in training"] = int((~known).sum())
+    rows.usable = rows.usable[known]
+    if len(rows.usable) == 0:
+        raise InputError(f"{table.name} has no usable row to evaluate: {rows.excluded or 'it is empty'}")
+    return evaluate_run(run, predictor, rows)
+
+
+class MoleculeRows(Rows):
+    """The molecules of a table, each SMILES parsed once.
+
+    Args:
+        table: the table.
+        task: what its target column is read for.
+        n_jobs: processes that parse.
+
+    Raises:
+        InputError: where no cell of the target column can be used.
+    """
+
+    line_end = "\n"
+    without_training_rows = "the split leaves no usable row of {name} to train on"
+
+    def __init__(self, table: MoleculeTable, task: Task, n_jobs: int | None = None) -> None:
+        self._table = table
+        self._molecules = featurise(table.smiles, n_jobs=n_jobs, describe=True)
+        assert self._molecules.records is not None
+        self._records = self._molecules.records
+        values, self.excluded = self._usable(task)
+        self.name, self.standard_split, self.target_name = table.name, table.split, table.target_column
+        self.values = np.empty(len(values), dtype=object)
+        self.values[:] = values
+        self.usable = np.array([row for row, value in enumerate(values) if value is not None], dtype=np.int64)
+        self._inputs: MoleculeInputs | None = None
+
+    def _usable(self, task: Task) -> tuple[list[Any], dict[str, int]]:
+        """The value of each row, None where the row cannot be used; and how many rows that is, by reason."""
+        table = self._table
+        values, reasons = task.read_cells(table.frame[table.target_column])
+        excluded = Counter({f"{table.target_column}: {reason}": count for reason, count in reasons.items()})
+        if all(value is None for value in values):
+            counts = ", ".join(f"{count} {reason}" for reason, count in reasons.items() if count)
+            hint = task.hint if values else ""
+            where = f"column '{table.target_column}' of {table.name}"
+            raise InputError(f"no cell of {where} can be used ({counts or 'no rows'}){hint}")
+        for row in self._molecules.errors:
+            if values[row] is not None:
+                values[row] = None
+                excluded[f"{table.smiles_column}: cannot be read"] += 1
+        return values, {reason: count for reason, count in excluded.items() if count}
+
+    def scaffolds(self, seed: int) -> Split:
+        parts = split_by_scaffold([self._records.scaffolds[row] for row in self.usable], seed=seed)
+        return {part: self.usable[rows] for part, rows in parts.items()}
+
+    def content(self) -> tuple[object, ...]:
+        return self._table.smiles, self._table.frame[self._table.target_column].tolist()
+
+    def marks(self, rows: np.ndarray) -> list[str]:
+        return [fingerprint(self._records.canonical[row]) for row in rows]
+
+    def duplicates(self, split: Split) -> int:
+        canonical = self._records.canonical
+        molecules = {part: {canonical[row] for row in rows} for part, rows in split.items()}
+        elsewhere = {"valid": molecules["train"], "test": molecules["train"] | molecules["valid"]}
+        return sum(canonical[row] in elsewhere[part] for part in elsewhere for row in split[part])
+
+    def fit(
+        self, estimator: Any, split: Split, checkpoint: Path, report: Callable[[EpochReport], None] | None
+    ) -> Predictor[Any]:
+        source: MoleculeSource = estimator.make_source()
+        inputs = self._prepare(source)
+        parts = {part: (inputs.take(split[part]), self.values[split[part]]) for part in ("train", "valid")}
+        valid = parts["valid"] if len(split["valid"]) else None
+        data = (self.content(), *(split[part].tolist() for part in parts))
+        estimator.fit_inputs(source, parts["train"], valid, data=data, checkpoint=checkpoint, report=report)
+        predictor: Predictor[Any] = estimator.predictor_
+        return predictor
+
+    def outputs(self, predictor: Predictor[Any], rows: np.ndarray) -> np.ndarray:
+        source: MoleculeSource = predictor.source
+        return source.outputs(predictor.model, predictor.task, self._prepare(source).take(rows))[0]
+
+    def _prepare(self, source: MoleculeSource) -> MoleculeInputs:
+        if self._inputs is None:
+            chosen = set(self.usable.tolist())
+            graphs = [graph if row in chosen else None for row, graph in enumerate(self._molecules.graphs)]
+            self._inputs = source.prepare(graphs, self._molecules.errors)
+        return self._inputs
+
+    def baselines(self, task: Task, split: Split) -> dict[str, np.ndarray]:
+        logp = np.array(self._records.logp)
+        values = np.array(self.values[split["train"]].tolist())
+        refitted = task.from_number(logp[split["train"]], values, logp[split["test"]])
+        return {} if refitted is None else {"crippen": refitted}
+
+    def predictions(self, rows: np.ndarray, outputs: np.ndarray) -> Predictions:
+        return Predictions(self.name, self._table.frame.iloc[rows], outputs, {})
+
+    def config(self) -> dict[str, Any]:
+        return {"smiles_column": self._table.smiles_column, "target_column": self._table.target_column}

@@ -1,0 +1,107 @@
+"""What a run works on: rows that are loaded and cleaned, from whatever source."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+
+from graphattn.errors import InputError
+from graphattn.estimators.predictor import Predictor
+from graphattn.runs.folder import RunOptions
+from graphattn.runs.predictions import Predictions
+from graphattn.splits import DEFAULT_FRACTIONS, Split, parse_split, random_split, read_split_file
+from graphattn.train import EpochReport, Task
+
+
+class Rows(ABC):
+    """Loaded rows: molecules of a table, or nodes of a network.
+
+    Attributes:
+        name: what messages call them: the file or the data set.
+        values: the value of each row, [rows]; anything where a row is not usable.
+        usable: the numbers of the rows that have a value and can be read, int64.
+        excluded: reason → rows that are not usable.
+        standard_split: the split that the data set comes with, where there is one.
+        target_name: what pictures call the values.
+    """
+
+    name: str
+    values: np.ndarray
+    usable: np.ndarray
+    excluded: dict[str, int]
+    standard_split: Split | None
+    target_name: str
+
+    line_end: ClassVar[str]
+    """How lines of its table of predictions end."""
+    without_training_rows: ClassVar[str]
+    """What is said of a split that leaves nothing to train on."""
+
+    @abstractmethod
+    def scaffolds(self, seed: int) -> Split:
+        """The scaffold split of the usable rows.
+
+        Raises:
+            InputError: where the rows are no molecules.
+        """
+
+    @abstractmethod
+    def content(self) -> tuple[object, ...]:
+        """All of the data that training depends on, to be hashed."""
+
+    @abstractmethod
+    def marks(self, rows: np.ndarray) -> list[str]:
+        """The fingerprint that identifies each of some rows, also in another table."""
+
+    @abstractmethod
+    def duplicates(self, split: Split) -> int:
+        """How many rows of valid and test repeat one of an earlier part."""
+
+    @abstractmethod
+    def fit(
+        self, estimator: Any, split: Split, checkpoint: Path, report: Callable[[EpochReport], None] | None
+    ) -> Predictor[Any]:
+        """Trains the estimator on the rows of a split. What the model reads is computed once, and kept for `outputs`."""
+
+    @abstractmethod
+    def outputs(self, predictor: Predictor[Any], rows: np.ndarray) -> np.ndarray:
+        """What a model says of some usable rows, [some, out_channels]."""
+
+    @abstractmethod
+    def baselines(self, task: Task, split: Split) -> dict[str, np.ndarray]:
+        """What simple rules say of the test part, beyond a constant: name → outputs."""
+
+    @abstractmethod
+    def predictions(self, rows: np.ndarray, outputs: np.ndarray) -> Predictions:
+        """A table of what a model says of some rows."""
+
+    @abstractmethod
+    def config(self) -> dict[str, Any]:
+        """What the run's config holds of the data."""
+
+    def split(self, options: RunOptions) -> Split:
+        """The parts that the options ask for, with usable rows only.
+
+        Raises:
+            InputError: where the split cannot be made, or leaves nothing to train on.
+        """
+        if options.split is None and self.standard_split is not None:
+            split = self.standard_split
+        else:
+            wanted = parse_split(options.split or "random")
+            if isinstance(wanted, Path):
+                split = read_split_file(wanted, len(self.values))
+            elif wanted == "scaffold":
+                split = self.scaffolds(options.seed)
+            else:
+                fractions = DEFAULT_FRACTIONS if wanted == "random" else wanted
+                parts = random_split(len(self.usable), fractions, options.seed)
+                split = {part: self.usable[rows] for part, rows in parts.items()}
+        split = {part: rows[np.isin(rows, self.usable)] for part, rows in split.items()}
+        if len(split["train"]) == 0:
+            raise InputError(self.without_training_rows.format(name=self.name))
+        return split

@@ -1,0 +1,154 @@
+"""The one way in which runs train, predict and evaluate, whatever comes in and goes out."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from graphattn.errors import InputError
+from graphattn.estimators.kinds import KINDS
+from graphattn.estimators.persist import CONFIG_FILE, digest, load_config, save_model
+from graphattn.estimators.predictor import Predictor, load_predictor
+from graphattn.runs.files import PREDICTIONS_FILE, evaluation, new_file, write_run_files
+from graphattn.runs.folder import RunFolder, RunOptions
+from graphattn.runs.predictions import Predictions, refuse_taken_columns, write_predictions
+from graphattn.runs.rows import Rows
+from graphattn.splits import PARTS, parse_split
+from graphattn.train import Task
+
+
+def train_run(
+    estimator: Any, load: Callable[[Task], Rows], options: RunOptions, *, kinds_of_split: Sequence[str]
+) -> dict[str, Any]:
+    """Load, clean, split, fit, score, write.
+
+    Args:
+        estimator: not fitted yet.
+        load: reads the rows and cleans them for a task.
+        options: where and how.
+        kinds_of_split: the words that `options.split` may be.
+
+    Returns:
+        The content of `metrics.json`.
+
+    Raises:
+        InputError: where the data, the split or the folder cannot be used.
+    """
+    started = time.monotonic()
+    estimator.check_params()
+    wanted = parse_split(options.split or "random")
+    if isinstance(wanted, str) and wanted not in kinds_of_split:
+        raise InputError(f"split '{wanted}' is for molecules; use {', '.join(kinds_of_split)}, A/B/C or a JSON file")
+    task = estimator.new_task()
+    rows = load(task)
+    first = rows.predictions(rows.usable[:0], np.empty((0, 1)))
+    names = task.column_names(rows.values[rows.usable].tolist())
+    refuse_taken_columns(first.frame, names if first.errors is None else [*names, "error"], first.name)
+    split = rows.split(options)
+    request = {"task": task.name, "split": options.split, "seed": options.seed, "params": options.params}
+    folder = RunFolder(options, {**request, "data": digest(*rows.content(), *(split[part] for part in PARTS))})
+
+    with folder.training():
+        predictor = rows.fit(estimator, split, folder.checkpoint, options.report)
+    task = predictor.task
+
+    values = {part: np.array(rows.values[split[part]].tolist()) for part in PARTS}
+    outputs = {part: rows.outputs(predictor, split[part]) for part in PARTS}
+    scores = {part: task.scores(values[part], outputs[part]) for part in PARTS}
+    name, constant = task.constant(values["train"], len(split["test"]))
+    baselines = {name: constant, **rows.baselines(task, split)}
+
+    save_model(folder.path, {**predictor.config(), "data": rows.config()}, predictor.model)
+    table = rows.predictions(split["test"], outputs["test"])
+    write_predictions(task, [table], folder.path / PREDICTIONS_FILE, line_end=rows.line_end)
+    metrics = write_run_files(
+        folder,
+        options,
+        history=estimator.history_,
+        split=split,
+        trained_on=[mark for part in ("train", "valid") for mark in rows.marks(split[part])],
+        scores=scores,
+        baselines={name: task.scores(values["test"], said) for name, said in baselines.items()},
+        parity=task.parity(values["test"], outputs["test"]) if len(split["test"]) else None,
+        target=rows.target_name,
+        excluded=rows.excluded,
+        duplicates=rows.duplicates(split),
+        seconds=estimator.earlier_seconds_ + time.monotonic() - started,
+    )
+    folder.finish()
+    return metrics
+
+
+class RunKind(NamedTuple):
+    """The runs that a command can go on from.
+
+    Args:
+        source: what they were trained on.
+        purpose: what they do.
+        data: the keys that the "data" entry of their config must have.
+        no_data: what is said of a config without them.
+        default: that entry, for a model that was saved from Python.
+    """
+
+    source: str
+    purpose: str
+    data: frozenset[str]
+    no_data: str
+    default: dict[str, Any] | None = None
+
+    def open(self, run: Path, device: str = "auto") -> tuple[Predictor[Any], dict[str, Any]]:
+        """The predictor of a run and the "data" entry of its config.
+
+        Raises:
+            InputError: where the folder is no such run.
+        """
+        config = load_config(run)
+        kind = KINDS.get(str(config["estimator"]))
+        if kind is None or kind.source != self.source:
+            raise InputError(f"{run} holds a {config['estimator']}, which does not {self.purpose}")
+        data = config.get("data", self.default)
+        if not isinstance(data, dict) or not self.data <= data.keys():
+            raise InputError(f"{run / CONFIG_FILE} {self.no_data}")
+        return load_predictor(run, device), data
+
+
+def predict_run(
+    predictor: Predictor[Any],
+    pieces: Iterable[Predictions],
+    out: Path,
+    *,
+    overwrite: bool,
+    line_end: str,
+    report: Callable[[int], None] | None = None,
+) -> None:
+    """Writes predictions to a new file.
+
+    Args:
+        predictor: what made them.
+        pieces: the predictions, made while they are written.
+        out: the file.
+        overwrite: whether `out` may be replaced.
+        line_end: how lines end.
+        report: called with the number of rows done since the last call.
+
+    Raises:
+        InputError: where the rows cannot be used, or `out` exists.
+    """
+    with new_file(out, overwrite) as part:
+        write_predictions(predictor.task, pieces, part, line_end=line_end, report=report)
+
+
+def evaluate_run(run: Path, predictor: Predictor[Any], rows: Rows) -> dict[str, Any]:
+    """Scores a run on rows with values; those that it was not trained on also by themselves.
+
+    Returns:
+        What `graphattn.runs.files.evaluation` returns.
+    """
+    task = predictor.task
+    values = np.array(rows.values[rows.usable].tolist())
+    outputs = rows.outputs(predictor, rows.usable)
+    return evaluation(run, rows.marks(rows.usable), lambda chosen: task.scores(values[chosen], outputs[chosen]), rows.excluded)

@@ -1,0 +1,145 @@
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch.nn.functional as F
+from torch import Tensor
+
+from graphattn.errors import InputError
+from graphattn.train.metrics import Scores, classification_scores
+from graphattn.train.tasks.task import Spread, Task
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+class Classification(Task):
+    """One class a row: the cross-entropy. Outputs are the probability of each class.
+
+    Attributes:
+        classes: the classes in order, [classes].
+    """
+
+    name = "classification"
+    score_name = "accuracy"
+
+    classes: np.ndarray
+
+    def read_cells(self, cells: pd.Series) -> tuple[list[Any], dict[str, int]]:
+        texts = [cell.strip() for cell in cells]
+        values = [None if text.lower() in ("", "nan") else text for text in texts]
+        return values, {"empty": texts.count(""), "NaN": values.count(None) - texts.count("")}
+
+    def read_tensor(self, y: Tensor, class_names: Sequence[str] | None) -> tuple[np.ndarray, np.ndarray]:
+        if y.is_floating_point():
+            raise InputError(f"data.y must be integers of shape {list(y.shape)}, got {y.dtype} {list(y.shape)}")
+        numbers = y.cpu().numpy()
+        labelled = numbers >= 0
+        if class_names is None:
+            return numbers, labelled
+        if numbers.max(initial=-1) >= len(class_names):
+            raise InputError(f"data.y holds class {numbers.max()}, but data.class_names has {len(class_names)} names")
+        if len(set(class_names)) < len(class_names):
+            raise InputError(f"data.class_names must differ, got {list(class_names)}")
+        values = np.empty(len(numbers), dtype=object)
+        values[labelled] = np.asarray(class_names)[numbers[labelled]]
+        return values, labelled
+
+    def learn(self, values: np.ndarray, others: np.ndarray, classes: Sequence[str] | None = None) -> None:
+        import pandas as pd
+
+        missing = int(pd.isna(values).sum() + pd.isna(others).sum())
+        if missing:
+            raise InputError(f"y has {missing} missing labels")
+        found = np.unique(_natural(values))
+        if len(found) < 2:
+            only = f"only {values[0]!r}" if len(found) else "none"
+            raise InputError(f"a classifier needs at least two classes to train on, got {only}")
+        # A class that is not trained on keeps its place, and is never predicted.
+        self.classes = np.unique(_natural(np.concatenate([values, others]))) if classes is None else np.asarray(classes)
+
+    @property
+    def out_channels(self) -> int:
+        return len(self.classes)
+
+    def encode(self, values: np.ndarray) -> np.ndarray:
+        place = {label: number for number, label in enumerate(self.classes.tolist())}
+        return np.array([place[label] for label in self._labels(values).tolist()], dtype=np.int64)
+
+    def _labels(self, values: np.ndarray) -> np.ndarray:
+        """Labels of the kind of `classes`: text where some label is text, though these may all be numbers."""
+        return _natural(values).astype(str) if self.classes.dtype.kind == "U" else _natural(values)
+
+    def loss(self, raw: Tensor, target: Tensor) -> Tensor:
+        return F.cross_entropy(raw, target)
+
+    def validation_scores(self, raw: Tensor, target: Tensor) -> tuple[float, ...]:
+        accuracy = (raw.argmax(-1) == target).double().mean()
+        return float(accuracy), -float(F.cross_entropy(raw, target))
+
+    def decode(self, raw: Tensor) -> Tensor:
+        return raw.double().softmax(-1)
+
+    def predict(self, outputs: np.ndarray) -> np.ndarray:
+        bad = np.isnan(outputs).any(axis=1)
+        labels = self.classes[outputs.argmax(axis=1)]
+        if bad.any():
+            labels = labels.astype(object)
+            labels[bad] = np.nan
+        return labels
+
+    def columns(self, outputs: np.ndarray) -> dict[str, Any]:
+        labels = self.predict(outputs).astype(object)
+        labels[np.isnan(outputs).any(axis=1)] = None
+        names = self.column_names()[1:]
+        return {"prediction": labels, **{name: outputs[:, place] for place, name in enumerate(names)}}
+
+    def column_names(self, values: Sequence[Any] = ()) -> list[str]:
+        return ["prediction", *(f"probability_{label}" for label in (dict.fromkeys(values) if len(values) else self.classes))]
+
+    def scores(self, values: np.ndarray, outputs: np.ndarray) -> Scores:
+        place = {str(label): number for number, label in enumerate(self.classes)}
+        # A class that the model does not know is -1, which no prediction is.
+        return classification_scores(np.array([place.get(str(label), -1) for label in values], dtype=np.int64), outputs)
+
+    def score(self, values: np.ndarray, outputs: np.ndarray, weight: Any = None) -> float:
+        """Accuracy."""
+        good = ~np.isnan(outputs).any(axis=1)
+        right = self.classes[outputs[good].argmax(axis=1)] == self._labels(values[good])
+        return float(np.average(right, weights=None if weight is None else np.asarray(weight)[good]))
+
+    def known(self, values: np.ndarray) -> np.ndarray:
+        return np.isin([str(label) for label in values], [str(label) for label in self.classes])
+
+    def constant(self, values: np.ndarray, rows: int) -> tuple[str, np.ndarray]:
+        return "majority", np.tile([(self._labels(values) == label).mean() for label in self.classes], (rows, 1))
+
+    def from_number(self, number: np.ndarray, values: np.ndarray, other: np.ndarray) -> np.ndarray | None:
+        return None
+
+    def from_spread(self, spread: Spread, values: np.ndarray) -> np.ndarray:
+        """The share of each class among what reaches a row; where nothing does, the commonest class."""
+        known = np.eye(self.out_channels)[self.encode(values)]
+        shares = spread(known)
+        reached = shares.sum(axis=1, keepdims=True) > 0
+        return np.where(reached, shares, np.eye(self.out_channels)[known.sum(axis=0).argmax()])
+
+    def parity(self, values: np.ndarray, outputs: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
+        return None
+
+    def config(self) -> dict[str, Any]:
+        return {"classes": {"kind": self.classes.dtype.kind, "values": self.classes.tolist()}}
+
+    def restore(self, config: dict[str, Any], out_channels: int) -> None:
+        dtypes = {"b": bool, "i": np.int64, "u": np.uint64, "f": np.float64, "U": str, "O": object}
+        packed = config["classes"]
+        self.classes = np.array(packed["values"], dtype=dtypes[packed["kind"]])
+        if len(self.classes) != out_channels:
+            raise InputError(f"it has {len(self.classes)} classes for {out_channels} outputs")
+
+
+def _natural(values: np.ndarray) -> np.ndarray:
+    """Labels as numpy holds them by themselves: numbers as numbers, and as text where they are mixed with text."""
+    return np.asarray(values.tolist())

@@ -1,0 +1,136 @@
+"""What every task must answer."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+from torch import Tensor
+
+from graphattn.train.metrics import Scores
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+# Numbers of the training rows, [training rows, k] → their shares of what reaches each row of the graph, [rows, k].
+Spread = Callable[[np.ndarray], np.ndarray]
+
+
+class Task(ABC):
+    """What goes out: how targets become tensors, and a model's raw outputs predictions and scores.
+
+    *Values* are targets as users have them, [rows]; *targets* are what the loss takes, with a row for each value; *raw* is what
+    the model returns, [rows, out_channels]; *outputs* are what users may see of it, float64, [rows, out_channels].
+    """
+
+    name: ClassVar[str]
+    score_name: ClassVar[str]
+    """The score that training watches, as `graphattn.train.metrics` names it."""
+    hint: ClassVar[str] = ""
+    """What to try where no cell of a column can be used."""
+
+    @abstractmethod
+    def read_cells(self, cells: pd.Series) -> tuple[list[Any], dict[str, int]]:
+        """The value of each cell of a column of text, None where it has none; and how many those are, by reason."""
+
+    @abstractmethod
+    def read_tensor(self, y: Tensor, class_names: Sequence[str] | None) -> tuple[np.ndarray, np.ndarray]:
+        """The values of a tensor `y`, [rows], and which rows have one, bool, [rows].
+
+        Raises:
+            InputError: where `y` cannot hold targets of this task.
+        """
+
+    @abstractmethod
+    def learn(self, values: np.ndarray, others: np.ndarray, classes: Sequence[str] | None = None) -> None:
+        """Learns what the other methods need to know of the targets.
+
+        Args:
+            values: those that are trained on.
+            others: those that are validated on, or known otherwise.
+            classes: all classes in order, where that is known.
+
+        Raises:
+            InputError: where they are not targets of this task.
+        """
+
+    @property
+    @abstractmethod
+    def out_channels(self) -> int:
+        """Width of the model's output."""
+
+    @abstractmethod
+    def encode(self, values: np.ndarray) -> np.ndarray:
+        """Values → targets."""
+
+    @abstractmethod
+    def loss(self, raw: Tensor, target: Tensor) -> Tensor:
+        """The mean loss of a batch."""
+
+    @abstractmethod
+    def validation_scores(self, raw: Tensor, target: Tensor) -> tuple[float, ...]:
+        """As `graphattn.train.Job.validate` returns them; the first is `score_name`."""
+
+    @abstractmethod
+    def decode(self, raw: Tensor) -> Tensor:
+        """Raw → outputs."""
+
+    @abstractmethod
+    def predict(self, outputs: np.ndarray) -> np.ndarray:
+        """Outputs → values, [rows]; NaN where the outputs are NaN."""
+
+    @abstractmethod
+    def columns(self, outputs: np.ndarray) -> dict[str, Any]:
+        """The columns of a table of predictions, name → cells."""
+
+    @abstractmethod
+    def column_names(self, values: Sequence[Any] = ()) -> list[str]:
+        """The names that `columns` uses; before `learn` with the classes among `values`."""
+
+    @abstractmethod
+    def scores(self, values: np.ndarray, outputs: np.ndarray) -> Scores:
+        """The scores that a run reports; none where there are no rows."""
+
+    @abstractmethod
+    def score(self, values: np.ndarray, outputs: np.ndarray, weight: Any = None) -> float:
+        """The one score that scikit-learn expects of such an estimator, of the rows whose outputs are not NaN."""
+
+    @abstractmethod
+    def known(self, values: np.ndarray) -> np.ndarray:
+        """Which values the model could predict, bool, [rows]."""
+
+    @abstractmethod
+    def constant(self, values: np.ndarray, rows: int) -> tuple[str, np.ndarray]:
+        """The baseline that gives every row the same outputs, from the values trained on: its name and the outputs."""
+
+    @abstractmethod
+    def from_number(self, number: np.ndarray, values: np.ndarray, other: np.ndarray) -> np.ndarray | None:
+        """The outputs of rows that a fit of one number a row gives, or None where this task has no such baseline.
+
+        Args:
+            number: of the rows trained on.
+            values: of the rows trained on.
+            other: the number of the rows to predict.
+        """
+
+    @abstractmethod
+    def from_spread(self, spread: Spread, values: np.ndarray) -> np.ndarray:
+        """The outputs of all rows of a graph that spreading the values trained on along its edges gives."""
+
+    @abstractmethod
+    def parity(self, values: np.ndarray, outputs: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
+        """True and predicted numbers, [rows] each, to draw against each other; None where they are no numbers."""
+
+    @abstractmethod
+    def config(self) -> dict[str, Any]:
+        """What was learnt, as JSON."""
+
+    @abstractmethod
+    def restore(self, config: dict[str, Any], out_channels: int) -> None:
+        """The inverse of `config`, for a model with `out_channels` outputs.
+
+        Raises:
+            InputError: where the two do not fit.
+        """

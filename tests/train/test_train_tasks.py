@@ -1,0 +1,108 @@
+"""Tasks: what goes out, for any source."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from graphattn.errors import InputError
+from graphattn.train import TASKS, Classification, Regression, find_task
+
+
+def numbers() -> Regression:
+    task = Regression()
+    task.learn(np.array([1.0, 2.0, 3.0, 6.0], dtype=object), np.array([]))
+    return task
+
+
+def classes() -> Classification:
+    task = Classification()
+    task.learn(np.array(["b", "a", "b"], dtype=object), np.array(["c"], dtype=object))
+    return task
+
+
+def test_regression_by_hand():
+    task = numbers()
+    assert (task.mean, task.out_channels) == (3.0, 1)
+    target = torch.from_numpy(task.encode(np.array([3.0, 6.0])))
+    assert target.tolist() == pytest.approx([0.0, 3 / np.sqrt(3.5)])
+    raw = target.unsqueeze(1)
+    assert task.predict(task.decode(raw).numpy()).tolist() == pytest.approx([3.0, 6.0])
+    assert float(task.loss(raw + 2.0, target)) == pytest.approx(4.0)
+    assert task.validation_scores(raw + 2.0, target) == pytest.approx((-2 * task.std,))
+    name, constant = task.constant(np.array([1.0, 5.0]), 2)
+    assert (name, constant.tolist()) == ("mean", [[3.0], [3.0]])
+    refitted = task.from_number(np.array([0.0, 1.0]), np.array([1.0, 3.0]), np.array([2.0]))
+    assert refitted.tolist() == [[pytest.approx(5.0)]]
+
+
+def test_classification_by_hand():
+    task = classes()
+    assert task.classes.tolist() == ["a", "b", "c"]
+    assert task.encode(np.array(["c", "a"], dtype=object)).tolist() == [2, 0]
+    raw = torch.tensor([[0.0, np.log(2.0), 0.0]])
+    assert task.decode(raw).tolist() == [pytest.approx([0.25, 0.5, 0.25])]
+    outputs = np.array([[0.2, 0.5, 0.3], [np.nan] * 3])
+    assert task.predict(outputs)[0] == "b"
+    assert np.isnan(task.predict(outputs)[1])
+    columns = task.columns(outputs)
+    assert list(columns) == task.column_names() == ["prediction", "probability_a", "probability_b", "probability_c"]
+    assert columns["prediction"].tolist() == ["b", None]
+    name, constant = task.constant(np.array(["a", "b", "b", "b"]), 1)
+    assert (name, constant.tolist()) == ("majority", [[0.25, 0.75, 0.0]])
+    assert task.known(np.array(["a", "x"])).tolist() == [True, False]
+    assert task.scores(np.array(["b", "x"]), outputs[[0, 0]])["accuracy"] == 0.5
+
+
+def test_values_spread_along_a_path():
+    """A path a – b – c – d – e with values at both ends, by the plain mean of what arrives."""
+
+    def spread(known):
+        shares = np.zeros((5, known.shape[1]))
+        shares[0], shares[4] = known / known.sum(axis=1, keepdims=True)
+        shares[1:3] = (0.75 * shares[0] + 0.25 * shares[4], 0.5 * (shares[0] + shares[4]))
+        return shares
+
+    said = numbers().from_spread(spread, np.array([10.0, 20.0]))
+    # Nothing reaches the fourth: it gets the mean.
+    assert said[:, 0].tolist() == pytest.approx([10.0, 12.5, 15.0, 15.0, 20.0])
+    said = classes().from_spread(spread, np.array(["a", "b"]))
+    assert said.tolist() == [[1, 0, 0], [0.75, 0.25, 0], [0.5, 0.5, 0], [1, 0, 0], [0, 1, 0]]
+
+
+def test_cells_of_a_table():
+    cells = pd.Series(["1.5", "x", "", "nan", " 2 "], dtype=str)
+    assert numbers().read_cells(cells) == ([1.5, None, None, None, 2.0], {"not a number": 1, "empty": 1, "not finite": 1})
+    assert classes().read_cells(cells) == (["1.5", "x", None, None, "2"], {"empty": 1, "NaN": 1})
+
+
+def test_labels_of_a_tensor():
+    values, labelled = Classification().read_tensor(torch.tensor([1, -1, 0]), ["a", "b"])
+    assert (values.tolist(), labelled.tolist()) == (["b", None, "a"], [True, False, True])
+    with pytest.raises(InputError, match=r"holds class 2, but data\.class_names has 2 names"):
+        Classification().read_tensor(torch.tensor([2]), ["a", "b"])
+    with pytest.raises(InputError, match="class_names must differ"):
+        Classification().read_tensor(torch.tensor([1]), ["a", "a"])
+    with pytest.raises(InputError, match="must be integers"):
+        Classification().read_tensor(torch.tensor([0.5]), None)
+
+
+@pytest.mark.parametrize("task", [numbers(), classes()], ids=["numbers", "classes"])
+def test_what_was_learnt_survives_a_config(task):
+    again = find_task(task.name)()
+    again.restore(task.config(), task.out_channels)
+    assert again.config() == task.config()
+    assert again.out_channels == task.out_channels
+
+
+def test_a_config_of_another_model():
+    with pytest.raises(InputError, match="3 classes for 2 outputs"):
+        Classification().restore(classes().config(), 2)
+
+
+def test_an_unknown_task():
+    with pytest.raises(InputError, match="task must be 'regression' or 'classification', got 'ranking'"):
+        find_task("ranking")
+    assert set(TASKS) == {"regression", "classification"}
