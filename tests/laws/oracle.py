@@ -45,8 +45,8 @@ def _score(kind: str, query: Tensor, key: Tensor, tensors: dict[str, Tensor], he
     if kind == "static":
         of_query, of_key = tensors["weight"][:, head]
         return _leaky(of_query @ query + of_key @ key)
-    total = query + key
-    return tensors["weight"][head] @ (total.tanh() if kind == "tanh" else _leaky(total))
+    activations = {"tanh": torch.tanh, "additive": _leaky}
+    return tensors["weight"][head] @ activations[kind](query + key)
 
 
 def _leaky(z: Tensor) -> Tensor:
@@ -60,4 +60,6 @@ def _normalise(kind: str, scores: Tensor) -> Tensor:
         return (scores - math.log(len(scores))).sigmoid()
     if kind == "relu":
         return scores.clamp(min=0) / len(scores)
-    return (sparsemax if kind == "sparsemax" else entmax15)(scores, dim=0)
+    if kind == "softmax1":
+        return torch.cat([scores, scores.new_zeros(1)]).softmax(0)[:-1]  # as if there were one more edge, with score zero
+    return {"sparsemax": sparsemax, "entmax15": entmax15}[kind](scores, dim=0)

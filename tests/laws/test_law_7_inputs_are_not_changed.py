@@ -27,7 +27,7 @@ from law_cases import (
 from torch import Tensor
 
 from graphattn.nn import MaskedSelfAttention
-from graphattn.ops import AdjacencyMask, BlockDiagonalMask, Mask, attention
+from graphattn.ops import NORMALISERS, AdjacencyMask, BlockDiagonalMask, Mask, attention
 
 GRAPHS = Graphs(torch.tensor([0, 1, 0, 1]), torch.tensor([[0, 2, 2, 1, 3], [2, 0, 0, 3, 3]]), 2)
 
@@ -111,12 +111,12 @@ def test_an_edge_stored_twice_counts_twice(case: OpCase, made: Graphs) -> None:
         assert_equal(out, case(made.adjacency(), tensors))
 
 
-@pytest.mark.parametrize("normaliser", ["softmax", "sigmoid", "relu", "sparsemax", "entmax15"])
+@pytest.mark.parametrize("normaliser", NORMALISERS)
 def test_two_equal_edges_by_hand(normaliser: str) -> None:
     """Edges 1 → 0 twice and 2 → 0 once, all with score 1: the pair (0, 1) has twice the weight of (0, 2)."""
     mask = AdjacencyMask.from_edge_index(torch.tensor([[1, 1, 2], [0, 0, 0]]), 3)
     one, value = torch.ones(3, 1, 1), torch.tensor([0.0, 3.0, 30.0]).reshape(3, 1, 1)
     out, weights = attention(one, one, value, mask, normaliser=normaliser, return_attention=True)
-    expected = {"sigmoid": 1 / (1 + 3 / torch.e)}.get(normaliser, 1 / 3)
+    expected = {"sigmoid": 1 / (1 + 3 / torch.e), "softmax1": torch.e / (1 + 3 * torch.e)}.get(normaliser, 1 / 3)
     assert weights.flatten().tolist() == pytest.approx([expected] * 3)
     assert out.flatten().tolist() == pytest.approx([expected * (3 + 3 + 30), 0, 0])

@@ -48,10 +48,10 @@ CASES: dict[str, tuple[Callable[[], Any], str]] = {
     "query-rows": (lambda: op(query=Q[:2]), "query must have a row for each of the mask's 3 targets, got 2"),
     "key-shape": (lambda: op(key=Q[:, :1]), "key must have shape [3, 2, 4], got [3, 1, 4]"),
     "value-shape": (lambda: op(value=Q[:2]), "value must have shape [3, 2] and any channels, got [2, 2, 4]"),
-    "score": (lambda: op(score="cosine"), "score must be 'dot', Additive(weight) or Static(weight), got 'cosine'"),
+    "score": (lambda: op(score="cosine"), "score must be one of dot, additive, static, or a Score, got 'cosine'"),
     "score-name": (
         lambda: op(score="additive"),
-        "score='additive' has a weight vector: pass graphattn.ops.Additive(weight) instead of the name",
+        "score='additive' has a weight: pass Additive(weight) instead of the name",
     ),
     "additive": (
         lambda: op(score=Additive(torch.zeros(2, 3))),
@@ -59,7 +59,7 @@ CASES: dict[str, tuple[Callable[[], Any], str]] = {
     ),
     "activation": (
         lambda: op(score=Additive(torch.zeros(2, 4), activation="relu")),
-        "activation must be 'leaky_relu' or 'tanh', got 'relu'",
+        "activation must be one of leaky_relu, tanh, got 'relu'",
     ),
     "static": (
         lambda: op(score=Static(torch.zeros(2, 4))),
@@ -67,7 +67,7 @@ CASES: dict[str, tuple[Callable[[], Any], str]] = {
     ),
     "normaliser": (
         lambda: op(normaliser="max"),
-        "normaliser must be one of softmax, sigmoid, relu, sparsemax, entmax15, got 'max'",
+        "normaliser must be one of softmax, softmax1, sigmoid, relu, sparsemax, entmax15, got 'max'",
     ),
     "bias": (lambda: op(bias=torch.zeros(3, 2)), "bias must have shape [2, 2], got [3, 2]"),
     "block-bias": (lambda: op(mask=BLOCKS, bias=torch.zeros(3, 2)), "bias must have shape [9, 2], got [3, 2]"),
@@ -152,7 +152,7 @@ CASES: dict[str, tuple[Callable[[], Any], str]] = {
     ),
     "layer-normaliser": (
         lambda: MaskedSelfAttention(8, 8, normaliser="max"),
-        "normaliser must be one of softmax, sigmoid, relu, sparsemax, entmax15, got 'max'",
+        "normaliser must be one of softmax, softmax1, sigmoid, relu, sparsemax, entmax15, got 'max'",
     ),
     "layer-dropout": (lambda: MaskedSelfAttention(8, 8, dropout=-0.1), "dropout must lie in [0, 1), got -0.1"),
     "edge-attr-missing": (
