@@ -1,6 +1,7 @@
 # make demo    both jobs on data that ships with the installed packages
 # make test    ruff, mypy and the suite
 # make test-all    the laws over all forms of the op, too, whose CPU kernels take half an hour to compile the first time
+# make docs    the documentation as a site, in docs/_build/html
 # make .venv   the environment alone
 # make clean   remove the environment, caches and runs
 
@@ -10,7 +11,7 @@ INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c c
 # One thread a process: the suite runs in two processes, and small tensors gain nothing from more.
 TEST_ENV := OMP_NUM_THREADS=1
 
-.PHONY: demo test test-all clean .venv
+.PHONY: demo test test-all docs clean .venv
 
 demo: .venv
 	$(BIN)/graphattn demo --out runs/demo
@@ -23,6 +24,9 @@ test: .venv/test
 
 test-all: .venv/test
 	$(TEST_ENV) GRAPHATTN_ALL_FORMS=1 $(BIN)/python -m pytest -n 2 --dist worksteal tests/laws
+
+docs: .venv/docs
+	$(BIN)/sphinx-build --quiet --fail-on-warning --keep-going --builder html docs docs/_build/html
 
 .venv: .venv/installed
 
@@ -38,6 +42,10 @@ test-all: .venv/test
 	$(INSTALL) -e '.[test]'
 	@touch $@
 
+.venv/docs: .venv/installed
+	$(INSTALL) -e '.[docs]'
+	@touch $@
+
 clean:
-	rm -rf .venv runs .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv runs docs/_build .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

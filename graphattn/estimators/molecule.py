@@ -143,7 +143,7 @@ class MoleculeRegressor(Numbers, RegressorMixin, MoleculeEstimator):
         heads: attention heads of each layer.
         attention: "masked" (along bonds) or "full" (all atoms of the molecule), for all layers or one for each.
         attention_score: "dot", "additive" or "static".
-        normaliser: "softmax", "sigmoid", "relu", "sparsemax" or "entmax15".
+        normaliser: "softmax", "softmax1", "sigmoid", "relu", "sparsemax" or "entmax15".
         readout: "mean", "sum" or "attention" pooling of the atoms.
         encodings: structural encodings added to the atom vectors, name → columns. Default: {"random_walk": 16}.
         biases: what full and pair attention know of pairs of nodes, name → columns, see `graphattn.nn.BIASES`. Default: none.
@@ -174,11 +174,7 @@ class MoleculeClassifier(Classes, ClassifierMixin, MoleculeEstimator):
 
     A `graphattn.nn.GraphTransformer` over one-hot atoms and bonds, trained on the cross-entropy. It follows scikit-learn:
     `classes_`, `predict_proba`, `clone`, `get_params`, `cross_val_score` and grid search work.
-
-    Args:
-        channels, num_layers, heads, attention, attention_score, normaliser, readout, encodings, biases, extra_edges, dropout,
-            epochs, batch_size, learning_rate, weight_decay, patience, valid_fraction, seed, device, precision, n_jobs: as in
-            `MoleculeRegressor`.
+    The parameters are those of `MoleculeRegressor`.
     """
 
     score = MoleculeEstimator.score

@@ -142,7 +142,7 @@ class NodeClassifier(Classes, ClassifierMixin, NodeEstimator):
         heads: attention heads of each layer.
         attention: "masked" (along edges) or "full" (all nodes), for all layers or one for each.
         attention_score: "dot", "additive" or "static".
-        normaliser: "softmax", "sigmoid", "relu", "sparsemax" or "entmax15".
+        normaliser: "softmax", "softmax1", "sigmoid", "relu", "sparsemax" or "entmax15".
         encodings: structural encodings added to the node vectors, name → columns. Default: {"degree": 1}, and for a network
             without features {"degree": 1, "laplacian": 8}.
         biases: what full and pair attention know of pairs of nodes, name → columns, see `graphattn.nn.BIASES`. Default: none.
@@ -176,9 +176,7 @@ class NodeRegressor(Numbers, RegressorMixin, NodeEstimator):
     As `NodeClassifier`, trained on the mean squared error of the standardised values of the labelled nodes. A node whose `y` is
     NaN is unlabelled: it takes part in attention and gets a prediction.
 
-    Args:
-        channels, num_layers, heads, attention, attention_score, normaliser, encodings, biases, extra_edges, dropout,
-            attention_dropout, epochs, learning_rate, weight_decay, patience, seed, device, precision: as in `NodeClassifier`.
+    The parameters are those of `NodeClassifier`.
 
     Example:
         >>> data.y = torch.tensor([0.5, float("nan"), 1.5])  # doctest: +SKIP

@@ -148,7 +148,7 @@ class MaskedSelfAttention(_SelfAttention):
         out_channels: total width of the output; each head has out_channels / heads channels.
         heads: number of heads.
         score: "dot", "additive" or "static".
-        normaliser: "softmax", "sigmoid", "relu", "sparsemax" or "entmax15".
+        normaliser: "softmax", "softmax1", "sigmoid", "relu", "sparsemax" or "entmax15".
         edge_dim: channels of the edge features, if there are any.
         edge_types: number of edge types that masks may have (see `AdjacencyMask`), each with a learned bias a head, zero at
             first; default: types are not read.

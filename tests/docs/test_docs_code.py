@@ -1,0 +1,93 @@
+"""The Python of README and the guides runs: each page in one namespace, with small data where it takes some for granted."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch_geometric.data import Data
+from torch_geometric.nn import GATv2Conv
+
+from graphattn.ops import NORMALISERS, SCORES, AdjacencyMask
+
+ROOT = Path(__file__).parents[2]
+# Page → number of its blocks: a page that is not listed, or has another number, is a change to look at.
+BLOCKS = {
+    "README.md": 5,
+    "docs/cpu_kernels.md": 6,
+    "docs/drop_in.md": 4,
+    "docs/gpu_kernels.md": 1,
+    "docs/structure.md": 1,
+}
+PAGES = ["README.md", "CONTRIBUTING.md", *sorted(str(path.relative_to(ROOT)) for path in (ROOT / "docs").glob("*.md"))]
+
+
+def blocks(page: str) -> list[str]:
+    return re.findall(r"^```python\n(.*?)^```", (ROOT / page).read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)
+
+
+class Model(torch.nn.Module):
+    """A PyG model to accelerate."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv1 = GATv2Conv(64, 8, heads=8)
+
+
+def stand_ins() -> dict[str, Any]:
+    """What a page takes for granted, by the names it uses."""
+    generator = torch.Generator().manual_seed(0)
+    edge_index = torch.randint(12, (2, 40), generator=generator)
+    smiles = ["C" * length + end for length in range(1, 7) for end in ("O", "N", "Cl")]
+    mask = torch.arange(12) < 8
+    return {
+        "smiles": smiles,
+        "logd": [float(len(text)) for text in smiles],
+        "data": Data(edge_index=edge_index, y=torch.arange(12) % 2, x=torch.randn(12, 3, generator=generator), num_nodes=12),
+        "train_mask": mask,
+        "valid_mask": ~mask,
+        "edge_index": edge_index,
+        "edge_attr": torch.randn(40, 11, generator=generator),
+        "x": torch.randn(12, 64, generator=generator),
+        "batch": torch.arange(12) // 6,
+        "num_nodes": 12,
+        "model": Model(),
+        "AdjacencyMask": AdjacencyMask,
+    }
+
+
+@pytest.fixture
+def restored(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Files are written elsewhere; the number of threads and the registries are as before afterwards."""
+    monkeypatch.chdir(tmp_path)
+    threads, known = torch.get_num_threads(), (set(NORMALISERS), set(SCORES))
+    yield
+    torch.set_num_threads(threads)
+    for registry, names in zip((NORMALISERS, SCORES), known, strict=True):
+        for name in set(registry) - names:
+            del registry[name]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("page", PAGES)
+@pytest.mark.usefixtures("restored")
+def test_page(page: str) -> None:
+    code = blocks(page)
+    assert len(code) == BLOCKS.get(page, 0)
+    namespace = stand_ins()
+    for number, block in enumerate(code):
+        # README accelerates the model of a reader, not the one that it has just trained.
+        namespace["model"] = Model() if "accelerate(model)" in block else namespace["model"]
+        exec(compile(block, f"{page}, block {number + 1}", "exec"), namespace)
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_links_within_the_repository(page: str) -> None:
+    """Every relative link of a page leads to a file that is there."""
+    text = (ROOT / page).read_text(encoding="utf-8")
+    links = re.findall(r"\]\((?!https?:|#)([^)#\s]+)", text)
+    assert not [link for link in links if not (ROOT / page).parent.joinpath(link).exists()]
