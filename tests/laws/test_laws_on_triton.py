@@ -111,7 +111,7 @@ def test_law_3_rectangular_masks(case: OpCase, part: int) -> None:
 @pytest.mark.parametrize("layout", ["packed", "shared"])
 @pytest.mark.parametrize("case", on_triton(law_3.LAYOUT_CASES), ids=str)
 def test_law_3_tables_that_are_one(case: OpCase, layout: str) -> None:
-    law_3.test_tables_that_are_one.hypothesis.inner_test(case=case, layout=layout, made=GRAPHS, seed=3, piece=1)
+    law_3.test_tables_that_are_one.hypothesis.inner_test(case=case, layout=layout, made=GRAPHS, seed=3, item=1)
 
 
 @pytest.mark.parametrize("case", [case for case in COVERING if case.bias], ids=str)
