@@ -1,8 +1,8 @@
 """The fused kernels as torch operators: `graphattn::fused_attention` and its backward, with shapes for tracing and autograd.
 
-An operator takes tensors only; `graphattn.ops.fused` prepares them. Three layouts of queries, keys and values are taken:
-three tables; queries and keys, where values are the keys (`value` is None); and one packed table [nodes, 3, heads,
-channels] as `query` (`key` is None, too), whose gradient comes back as one packed table.
+An operator takes tensors only; `graphattn.ops.backends.fused` prepares them. Three layouts of queries, keys and values are
+taken: three tensors; queries and keys, where values are the keys (`value` is None); and one packed tensor [nodes, 3, heads,
+channels] as `query` (`key` is None as well), whose gradient comes back packed.
 """
 
 from __future__ import annotations

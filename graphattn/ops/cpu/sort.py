@@ -22,7 +22,7 @@ MOST_ITEMS = 192
 def group_edges(
     row: Tensor, neighbour: Tensor, num_rows: int, num_neighbours: int, bits: int
 ) -> tuple[Tensor, Tensor, Tensor, Tensor] | None:
-    """Pointers, neighbours, edges and items as in `graphattn.ops.layout.GroupedEdges`, or None if an index is out of range.
+    """Pointers, neighbours, edges and items as in `graphattn.ops.layout.EdgeLayout`, or None if an index is out of range.
 
     Args:
         row, neighbour: the two ends of each edge, int64, shape [edges].

@@ -1,6 +1,6 @@
 """Runs a compiled kernel on torch's own threads.
 
-A kernel takes pieces of work from a shared counter until none is left. So it needs nothing but a team of threads that all
+A kernel takes items of work from a shared counter until none is left. So it needs nothing but a team of threads that all
 call it once. torch brings such a team: the OpenMP runtime that its operations run on (libgomp on Linux, libomp on macOS,
 which answers to the same names). Entering that runtime directly, rather than through a thread pool of numba's, has three
 merits: the threads are those that torch has just used, warm and as many as `torch.set_num_threads` says; several Python
@@ -65,17 +65,17 @@ def why_serial() -> str | None:
     return None
 
 
-def run(kernel: int, arguments: Sequence[int], num_pieces: int) -> None:
-    """Calls a kernel on as many threads as torch uses, but no more than there are pieces of work.
+def run(kernel: int, arguments: Sequence[int], num_items: int) -> None:
+    """Calls a kernel on as many threads as torch uses, but no more than there are items of work.
 
     Args:
         kernel: the address of a function that takes the address of its arguments. Their first word is the counter of the
-            pieces that were taken, and must be zero.
+            items that were taken, and must be zero.
         arguments: 64-bit integers: addresses, sizes, and floats packed by `float_bits`.
-        num_pieces: number of pieces of work.
+        num_items: number of items of work.
     """
     packed = (ctypes.c_int64 * len(arguments))(*arguments)
-    threads = min(torch.get_num_threads(), num_pieces)
+    threads = min(torch.get_num_threads(), num_items)
     enter = _openmp() if threads > 1 and not _forked else None
     if enter is None:
         _serial(kernel)(ctypes.addressof(packed))
