@@ -9,7 +9,7 @@ from torch import Tensor
 
 from graphattn.errors import InputError
 from graphattn.train.metrics import Scores, classification_scores
-from graphattn.train.tasks.task import Spread, Task
+from graphattn.train.tasks.task import Spread, Task, shown
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -55,7 +55,7 @@ class Classification(Task):
             raise InputError(f"y has {missing} missing labels")
         found = np.unique(_natural(values))
         if len(found) < 2:
-            only = f"only {values[0]!r}" if len(found) else "none"
+            only = f"only {shown(values[0])}" if len(found) else "none"
             raise InputError(f"a classifier needs at least two classes to train on, got {only}")
         # A class that is not trained on keeps its place, and is never predicted.
         self.classes = np.unique(_natural(np.concatenate([values, others]))) if classes is None else np.asarray(classes)

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from graphattn.errors import InputError
 from graphattn.train.metrics import Scores, regression_scores
-from graphattn.train.tasks.task import Spread, Task
+from graphattn.train.tasks.task import Spread, Task, shown
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -124,7 +124,7 @@ def _as_numbers(values: np.ndarray) -> np.ndarray:
     try:
         numbers = values.astype(np.float64)
     except (TypeError, ValueError):
-        raise InputError(f"y must be numbers, got values such as {values[0]!r}; a classifier takes labels") from None
+        raise InputError(f"y must be numbers, got values such as {shown(values[0])}; a classifier takes labels") from None
     bad = int((~np.isfinite(numbers)).sum())
     if bad:
         raise InputError(f"y must be finite numbers, got {bad} that are NaN or infinite")

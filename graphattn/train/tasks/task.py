@@ -134,3 +134,8 @@ class Task(ABC):
         Raises:
             InputError: where the two do not fit.
         """
+
+
+def shown(value: Any) -> str:
+    """A value as a message shows it: a numpy scalar like the Python value that it holds."""
+    return repr(value.item() if isinstance(value, np.generic) else value)
