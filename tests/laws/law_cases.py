@@ -43,10 +43,11 @@ EXTRA_EDGES = {"k_hop": 3, "expander": 3, "virtual": 2}
 STRUCTURE = structure_transform(biases=BIASES, extra_edges=EXTRA_EDGES)
 
 
-def assert_equal(actual: Tensor, expected: Tensor, dtype: torch.dtype | None = None) -> None:
+def assert_equal(actual: Tensor, expected: Tensor, dtype: torch.dtype | None = None, terms: float = 1.0) -> None:
     """max|a - b| / max|b| within the tolerance of `dtype` (default: of `actual`).
 
-    A tensor that is zero but for rounding has no relative error: 7e-15 in float64 and 1e-6 in float32 pass as well.
+    A tensor that is zero but for rounding has no relative error: 7e-15 in float64 and 1e-6 in float32 pass as well, times the
+    size of the `terms` that cancel, where that is more than one.
     """
     dtype = dtype or actual.dtype
     assert actual.shape == expected.shape
@@ -55,7 +56,7 @@ def assert_equal(actual: Tensor, expected: Tensor, dtype: torch.dtype | None = N
         return
     actual, expected = actual.detach().cpu(), expected.detach().cpu()
     error = float((actual.double() - expected.double()).abs().max())
-    rounding = 7e-15 if dtype == torch.float64 else 1e-6
+    rounding = max(terms, 1.0) * (7e-15 if dtype == torch.float64 else 1e-6)
     allowed = max(TOLERANCE[dtype] * float(expected.abs().max()), rounding)
     assert error <= allowed, f"{error:.3g} apart, {allowed:.3g} allowed"
 

@@ -63,8 +63,10 @@ def check(
         assert out.dtype == dtype
         assert_equal(out, expected)
         if expected.requires_grad:
+            # A gradient of queries or keys may cancel, such as under sparsemax; it is rounding of what the others sum.
+            largest = max((float(gradient.abs().max()) for gradient in expected_gradients if gradient.numel()), default=0.0)
             for actual, reference in zip(gradients(out, list(given.values())), expected_gradients, strict=True):
-                assert_equal(actual, reference)
+                assert_equal(actual, reference, terms=largest)
 
 
 @pytest.mark.parametrize("case", OP_CASES, ids=str)
