@@ -71,6 +71,17 @@ def _stride(rows: Tensor | None) -> int:
     return 0 if rows is None else rows.stride(0) * rows.element_size()
 
 
+def _tables(query: Tensor, key: Tensor, value: Tensor) -> dict[str, int]:
+    return {
+        "queries": query.data_ptr(),
+        "query_stride": _stride(query),
+        "keys": key.data_ptr(),
+        "key_stride": _stride(key),
+        "values": value.data_ptr(),
+        "value_stride": _stride(value),
+    }
+
+
 def _options(inputs: Inputs, extras: tuple[Tensor | None, ...]) -> dict[str, int]:
     """The arguments that all kernels on edges share."""
     weight, bias, attr, edge_key = extras
@@ -92,13 +103,7 @@ def forward(inputs: Inputs) -> tuple[Tensor, Tensor, Tensor]:
     query, key, value = inputs.tables
     form, items = _form(inputs, query, value), inputs.row_items
     out, statistics, feature_sums = outputs = empty_outputs(inputs, query, value)
-    arguments = {
-        "queries": query.data_ptr(),
-        "query_stride": _stride(query),
-        "keys": key.data_ptr(),
-        "key_stride": _stride(key),
-        "values": value.data_ptr(),
-        "value_stride": _stride(value),
+    arguments = _tables(query, key, value) | {
         "out": out.data_ptr(),
         "statistics": statistics.data_ptr(),
     }
@@ -180,13 +185,7 @@ def backward(
     if inputs.key is None:
         of_query, of_key, of_value = of_query.unbind(1)
     if form.dense and _fits(inputs):
-        arguments = {
-            "queries": query.data_ptr(),
-            "query_stride": _stride(query),
-            "keys": key.data_ptr(),
-            "key_stride": _stride(key),
-            "values": value.data_ptr(),
-            "value_stride": _stride(value),
+        arguments = _tables(query, key, value) | {
             "gradient": gradient.data_ptr(),
             "statistics": kept.data_ptr(),
             "of_queries": of_query.data_ptr(),
