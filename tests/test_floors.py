@@ -13,7 +13,7 @@ ROOT = Path(graphattn.__file__).parent
 
 # From the ground up; packages of one floor may not import each other unless `BESIDE` says so.
 FLOORS: list[set[str]] = [
-    {"_version", "errors", "cache", "lazy"},
+    {"_version", "errors", "cache"},
     {"tables", "splits"},
     {"ops"},
     {"structure", "transforms", "data", "chem", "networks", "sequences"},

@@ -129,6 +129,9 @@ def _fetch_archive(url: str, files: list[CardFile], folder: Path, progress: Prog
                 target = folder / file.name
                 target.parent.mkdir(parents=True, exist_ok=True)
                 part = target.with_name(target.name + ".part")
+                size = zipped.getinfo(file.member or "").file_size
+                if size > file.bytes:
+                    raise InputError(f"{file.member} in {url} has {size:,} bytes, more than the {file.bytes:,} expected")
                 with zipped.open(file.member or "") as source, part.open("wb") as sink:
                     shutil.copyfileobj(source, sink)
                 if (got := _sha256(part)) != file.sha256:

@@ -275,6 +275,17 @@ def test_an_archive_with_other_content(
     assert names(tmp_path / "cache") == []
 
 
+def test_a_member_larger_than_its_card_says_is_not_unpacked(server: Server, card: Entry, tmp_path: Path) -> None:
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("a/set.csv", bytes(10**6))
+    server.files["/all.zip"] = packed.getvalue()
+    card(entry(f"{server.url}/all.zip", b"five!", member="a/set.csv"))
+    with pytest.raises(InputError, match=r"a/set.csv in .*all.zip has 1,000,000 bytes, more than the 5 expected$"):
+        fetch("set")
+    assert names(tmp_path / "cache") == []
+
+
 def test_not_an_archive(server: Server, card: Entry, tmp_path: Path) -> None:
     card(entry(f"{server.url}/set.csv", member="a/set.csv"))
     with pytest.raises(InputError, match="is not the one its card describes: File is not a zip file"):

@@ -1,0 +1,16 @@
+from .crippen import crippen_contributions as crippen_contributions
+from .crippen import crippen_logp as crippen_logp
+from .features import ATOM_FEATURES as ATOM_FEATURES
+from .features import ATOM_WIDTH as ATOM_WIDTH
+from .features import BOND_FEATURES as BOND_FEATURES
+from .features import BOND_WIDTH as BOND_WIDTH
+from .features import FEATURE_VERSION as FEATURE_VERSION
+from .features import atom_feature_names as atom_feature_names
+from .features import bond_feature_names as bond_feature_names
+from .molecules import Molecules as Molecules
+from .molecules import featurise as featurise
+from .molecules import from_smiles as from_smiles
+from .murcko import scaffold as scaffold
+from .smiles import canonical_smiles as canonical_smiles
+from .smiles import parse_smiles as parse_smiles
+from .split import scaffold_split as scaffold_split

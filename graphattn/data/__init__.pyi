@@ -1,0 +1,11 @@
+from .card import Card as Card
+from .card import CardFile as CardFile
+from .card import card_names as card_names
+from .card import load_card as load_card
+from .catalogue import MoleculeDataset as MoleculeDataset
+from .catalogue import NetworkDataset as NetworkDataset
+from .catalogue import load_molecules as load_molecules
+from .catalogue import load_network_dataset as load_network_dataset
+from .download import dataset_folder as dataset_folder
+from .download import fetch as fetch
+from .download import local_folder as local_folder
