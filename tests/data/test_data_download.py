@@ -260,7 +260,7 @@ def test_members_of_an_archive(server: Server, card: Entry) -> None:
 
 @pytest.mark.parametrize(
     ("member", "content", "message"),
-    [("a/none.csv", CONTENT, "is not the one its card describes"), ("a/set.csv", b"other", "wrong SHA-256")],
+    [("a/none.csv", CONTENT, "is not the one its card describes"), ("a/set.csv", b"x" * len(CONTENT), "wrong SHA-256")],
 )
 def test_an_archive_with_other_content(
     server: Server, card: Entry, tmp_path: Path, member: str, content: bytes, message: str
