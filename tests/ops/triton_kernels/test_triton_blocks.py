@@ -46,6 +46,8 @@ def test_small_graphs_do_not_run_in_the_tile_of_a_large_one(monkeypatch: pytest.
     launched = []
 
     class Recorder:
+        arg_names = ("ROWS",)
+
         def __getitem__(self, grid: tuple[int, ...]) -> Any:
             return lambda *_, **options: launched.append((grid, options["ROWS"]))
 
