@@ -13,8 +13,8 @@ import numpy.typing as npt
 from rdkit import Chem, rdBase
 from rdkit.Chem import rdCIPLabeler
 
-from graphattn.chem.records import MoleculeRecords, join_records
-from graphattn.chem.smiles import read_smiles
+from graphattn.chem.records import MoleculeRecords, join_records, record_of
+from graphattn.chem.smiles import read_smiles, reason_of
 
 FEATURE_VERSION = 1
 """Raised whenever the same SMILES would give other numbers; part of the cache's key and of every saved model."""
@@ -107,19 +107,21 @@ def featurise_chunk(smiles: Sequence[object], describe: bool = False) -> Molecul
     with rdBase.BlockLogs():
         for position, text in enumerate(smiles):
             mol, reason = read_smiles(text)
-            if records is not None:
-                records.add(mol)
+            try:
+                record = None if records is None else record_of(mol)
+                codes = (
+                    ([], [], []) if mol is None else _codes(mol, is_chiral="@" in str(text))
+                )  # how SMILES writes a stereocentre
+            except Exception as problem:  # RDKit has errors of many kinds, and each is this molecule's alone
+                reason, record, codes = reason_of(problem), record_of(None), ([], [], [])
             if reason:
                 errors[position] = reason
-            else:
-                if "@" in str(text):  # how SMILES writes a stereocentre
-                    _label_chirality(mol)
-                first = atom_ptr[-1]
-                for atom in mol.GetAtoms():
-                    atoms.extend(_atom_codes(atom))
-                for bond in mol.GetBonds():
-                    bonds.extend(_bond_codes(bond))
-                    ends.append((first + bond.GetBeginAtomIdx(), first + bond.GetEndAtomIdx()))
+            if records is not None and record is not None:
+                records.add(record)
+            first = atom_ptr[-1]
+            atoms.extend(codes[0])
+            bonds.extend(codes[1])
+            ends.extend((first + begin, first + end) for begin, end in codes[2])
             atom_ptr.append(len(atoms) // len(ATOM_FEATURES))
             bond_ptr.append(len(ends))
 
@@ -188,6 +190,15 @@ _NO_ELEMENT, _MORE_DEGREE, _NO_CHARGE, _MORE_HYDROGENS, _NO_HYBRIDISATION, _, _,
 )
 _NO_BOND_TYPE, _, _, _NO_STEREO = (len(values) - 1 for values in BOND_FEATURES.values())
 _ACHIRAL = Chem.ChiralType.CHI_UNSPECIFIED
+
+
+def _codes(mol: Any, is_chiral: bool) -> tuple[list[int], list[int], list[tuple[int, int]]]:
+    """The codes of all atoms and all bonds, and the two atoms of each bond."""
+    if is_chiral:
+        _label_chirality(mol)
+    atoms = [code for atom in mol.GetAtoms() for code in _atom_codes(atom)]
+    bonds = [code for bond in mol.GetBonds() for code in _bond_codes(bond)]
+    return atoms, bonds, [(bond.GetBeginAtomIdx(), bond.GetEndAtomIdx()) for bond in mol.GetBonds()]
 
 
 def _atom_codes(atom: Any) -> tuple[int, ...]:

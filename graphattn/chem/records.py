@@ -28,11 +28,10 @@ class MoleculeRecords:
     scaffolds: list[str] = field(default_factory=list)
     logp: list[float] = field(default_factory=list)
 
-    def add(self, mol: Any) -> None:
-        """Appends a molecule, or None for a bad SMILES. Call it before stereo labels are set."""
-        self.canonical.append("" if mol is None else str(Chem.MolToSmiles(mol)))
-        self.scaffolds.append("" if mol is None else scaffold_of(mol))
-        self.logp.append(float("nan") if mol is None else float(contributions_of(mol).sum()))
+    def add(self, record: tuple[str, str, float]) -> None:
+        """Appends what `record_of` found of a molecule."""
+        for values, value in zip((self.canonical, self.scaffolds, self.logp), record, strict=True):
+            values.append(value)  # type: ignore[attr-defined]
 
     def pack(self) -> dict[str, npt.NDArray[Any]]:
         """As arrays: text as bytes, a line an entry."""
@@ -47,6 +46,13 @@ class MoleculeRecords:
         """The inverse of `pack`."""
         logp = arrays["logp"].tolist()
         return cls(_lines(arrays["canonical"], len(logp)), _lines(arrays["scaffolds"], len(logp)), logp)
+
+
+def record_of(mol: Any) -> tuple[str, str, float]:
+    """Canonical SMILES, scaffold and logP of a molecule, or of None for a bad SMILES. Call it before stereo labels are set."""
+    if mol is None:
+        return "", "", float("nan")
+    return str(Chem.MolToSmiles(mol)), scaffold_of(mol), float(contributions_of(mol).sum())
 
 
 def join_records(parts: Sequence[MoleculeRecords]) -> MoleculeRecords:

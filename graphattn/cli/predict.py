@@ -73,6 +73,8 @@ def predict(
             result = predict_molecules(
                 run, molecules, out, smiles_column=smiles_column, overwrite=overwrite, device=device, report=report
             )
+        for note in result["notes"]:
+            screen.say(f"note: {note}")
         for reason, count in result["errors"].items():
             screen.say(f"{count:,} rows without a prediction: {reason}")
         screen.say(f"{result['predicted']:,} of {result['rows']:,} rows predicted; they are in {out}")

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from graphattn.chem import featurise
+from graphattn.chem.smiles import names_after
 from graphattn.chem.split import split_by_scaffold
 from graphattn.errors import InputError
 from graphattn.estimators.kinds import estimator_name
@@ -59,6 +60,8 @@ def train_molecules(table: MoleculeTable, options: RunOptions, *, task: str = "r
     def load(task: Task) -> MoleculeRows:
         options.notify(f"reading {len(table.frame):,} molecules")
         rows = MoleculeRows(table, task, estimator.n_jobs)
+        if named := names_after(table.smiles):
+            options.notify(_about_names(len(named), table.smiles[named[0]]))
         if len(rows.usable) == 0:
             raise InputError(f"no SMILES in column '{table.smiles_column}' of {table.name} can be read")
         return rows
@@ -89,7 +92,7 @@ def predict_molecules(
         report: called with the number of rows done since the last call.
 
     Returns:
-        "rows", "predicted", and "errors": reason → rows.
+        "rows", "predicted", "errors": reason → rows, and "notes": sentences on what was read in one of two ways.
 
     Raises:
         InputError: where the run or the table cannot be used, or `out` exists.
@@ -99,20 +102,24 @@ def predict_molecules(
         name, chunks, column = table.name, iter([table.frame]), smiles_column or table.smiles_column
     else:
         name, chunks, column = str(table), iter_table(table, _CHUNK), smiles_column or data["smiles_column"]
-    rows, errors = 0, Counter[str]()
+    rows, errors, named, example = 0, Counter[str](), 0, ""
 
     def predictions() -> Iterator[Predictions]:
-        nonlocal rows
+        nonlocal rows, named, example
         source: MoleculeSource = predictor.source
         for chunk in chunks:
             require_columns(chunk, [column], name)
-            output, reasons = source.outputs(predictor.model, predictor.task, source.inputs(chunk[column].tolist()))
+            smiles = chunk[column].tolist()
+            output, reasons = source.outputs(predictor.model, predictor.task, source.inputs(smiles))
+            if with_names := names_after(smiles):
+                named, example = named + len(with_names), example or smiles[with_names[0]]
             rows += len(chunk)
             errors.update(reason.partition(":")[0] for reason in reasons.values())
             yield Predictions(name, chunk, output, reasons)
 
     predict_run(predictor, predictions(), out, overwrite=overwrite, line_end=MoleculeRows.line_end, report=report)
-    return {"rows": rows, "predicted": rows - errors.total(), "errors": dict(errors)}
+    notes = [_about_names(named, example)] if named else []
+    return {"rows": rows, "predicted": rows - errors.total(), "errors": dict(errors), "notes": notes}
 
 
 def evaluate_molecules(run: Path, table: MoleculeTable, *, device: str = "auto") -> dict[str, Any]:
@@ -130,6 +137,12 @@ def evaluate_molecules(run: Path, table: MoleculeTable, *, device: str = "auto")
     if len(rows.usable) == 0:
         raise InputError(f"{table.name} has no usable row to evaluate: {rows.excluded or 'it is empty'}")
     return evaluate_run(run, predictor, rows)
+
+
+def _about_names(count: int, example: str) -> str:
+    return (
+        f"{count:,} SMILES are followed by a space and text, which is taken for a name and not read, such as {example[:60]!r}"
+    )
 
 
 class MoleculeRows(Rows):

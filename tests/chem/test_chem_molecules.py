@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import joblib
 import numpy as np
@@ -196,3 +197,25 @@ def test_a_real_file_takes_seconds(real_data: Path, tmp_path: Path) -> None:
     assert end - middle < 5
     sizes = np.array([graph.num_nodes for graph in cold.graphs if graph is not None])
     assert (len(sizes), sizes.sum(), sizes.max(), np.median(sizes)) == (4200, 113_568, 115, 27)
+
+
+def test_whatever_rdkit_raises_is_the_reason_of_its_row_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In featurising and in describing alike; the other rows are as they are without it."""
+
+    def raising(mol: Any) -> tuple[str, str, float]:
+        if mol is not None and mol.GetNumAtoms() == 2:
+            raise RuntimeError("Pre-condition Violation\n\tbad bond\n\tViolation occurred on line 1")
+        return "", "", 0.0
+
+    expected = featurise(["CCO", "CCC"])
+    monkeypatch.setattr("graphattn.chem.features.record_of", raising)
+    found = featurise(["CCO", "CC", "CCC"], describe=True)
+    assert found.errors == {1: "RDKit cannot describe this molecule: bad bond"}
+    assert found.graphs[1] is None
+    assert found.records is not None
+    assert len(found.records.logp) == 3
+    for graph, other in zip((found.graphs[0], found.graphs[2]), expected.graphs, strict=True):
+        assert graph is not None
+        assert other is not None
+        assert torch.equal(graph.x, other.x)
+        assert torch.equal(graph.edge_index, other.edge_index)

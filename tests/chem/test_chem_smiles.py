@@ -6,7 +6,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from graphattn.chem import canonical_smiles, parse_smiles
+from graphattn.chem import canonical_smiles, from_smiles, parse_smiles, scaffold
+from graphattn.chem.smiles import MOST_ATOMS, names_after
 from graphattn.errors import InputError
 
 BAD = [
@@ -25,10 +26,18 @@ BAD = [
     ("c1cccc1", "impossible molecule: Can't kekulize mol. Unkekulized atoms: 0 1 2 3 4"),
     ("C\N{MINUS SIGN}C", r"character '\u2212', which is not ASCII"),
     ("C\ud800", r"character '\ud800', which is not ASCII"),
+    ("CCO\N{EN DASH}", r"character '\u2013', which is not ASCII"),
+    ("CCO\N{EN DASH} ethanol", r"character '\u2013', which is not ASCII"),
+    ("[#119]", "RDKit cannot describe this molecule: Atomic number not found"),
+    ("[#200]", "RDKit cannot describe this molecule"),
+    ("C[#255]C", "RDKit cannot describe this molecule"),
+    ("[C-200]", "SMILES has the atom [C-200], whose charge is out of range"),
+    ("C" * 20_000, "SMILES has 20,000 atoms; molecules of up to 5,000 are read"),
+    ("C" * 131_000, "SMILES has 131,000 characters; molecules of up to 5,000 atoms are read"),
 ]
 
 
-@pytest.mark.parametrize(("smiles", "reason"), BAD, ids=[ascii(smiles) for smiles, _ in BAD])
+@pytest.mark.parametrize(("smiles", "reason"), BAD, ids=[ascii(smiles)[:30] for smiles, _ in BAD])
 def test_bad_smiles_has_a_reason_and_a_silent_log(smiles: object, reason: str, capfd: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(InputError) as error:
         parse_smiles(smiles)
@@ -60,3 +69,25 @@ def test_good_smiles() -> None:
     assert parse_smiles("CCO ethanol").GetNumAtoms() == 3
     assert parse_smiles("[H]C([H])([H])[H]").GetNumAtoms() == 1
     assert canonical_smiles("OCC") == canonical_smiles("C(O)C") == "CCO"
+
+
+def test_the_largest_molecule_that_is_read() -> None:
+    chain = "C" * MOST_ATOMS
+    assert from_smiles(chain).num_nodes == MOST_ATOMS
+    assert canonical_smiles(chain) == chain
+
+
+def test_names_after_a_smiles() -> None:
+    """A CXSMILES extension is no name, nor is white space around the SMILES."""
+    rows = ["CC O", "CCO", "CCO |$a;b;c$|", " CCO ", None, "CC\tethane", float("nan"), 7]
+    assert names_after(rows) == [0, 5]
+    assert canonical_smiles("CC O") == "CC"
+
+
+def test_scaffolds_of_large_molecules() -> None:
+    """Benzyls on both ends of a chain, with more atoms than RDKit cuts in reasonable time; side chains go, their =O stay."""
+    middle = "C(CCCC)" * 60
+    assert scaffold(f"c1ccccc1{middle}c1ccccc1") == f"c1ccc({'C' * 60}c2ccccc2)cc1"
+    assert scaffold(f"Cn1cccc1{middle}C(=O)c1ccncc1") == f"O=C({'C' * 60}c1ccc[nH]1)c1ccncc1"
+    assert scaffold("C" * 200) == ""
+    assert scaffold(f"C[C@H]1CCCN1{middle}C") == "C1CCNC1"

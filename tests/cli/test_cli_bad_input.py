@@ -38,6 +38,16 @@ def test_odd_molecules_are_predicted_normally(molecules: Callable) -> None:
     assert all(float(row["prediction"]) == float(row["prediction"]) for row in rows)
 
 
+def test_text_after_a_smiles_is_said(molecules: Callable) -> None:
+    write_csv(Path("new.csv"), ["smiles"], [["CCO"], ["CC O"], ["CCC propane"], ["C[#255]C"]])
+    result = molecules("predict", "run", "new.csv", "--out", "p.csv")
+    assert result.code == 0
+    said = "note: 2 SMILES are followed by a space and text, which is taken for a name and not read, such as 'CC O'"
+    assert said in result.err.replace("\n", " ")
+    assert "1 rows without a prediction: RDKit cannot describe this molecule" in result.err
+    assert "3 of 4 rows predicted" in result.err
+
+
 def test_bad_targets_are_left_out_and_counted(cli: Callable) -> None:
     write_molecules(Path())
     rows = [[smiles, value] for smiles, value in zip(SMILES, TARGETS, strict=True)]
