@@ -47,5 +47,5 @@ docs: .venv/docs
 	@touch $@
 
 clean:
-	rm -rf .venv runs docs/_build .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv runs docs/_build docs/gallery .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -20,9 +20,12 @@ extensions = [
     "sphinx.ext.mathjax",
     "sphinx.ext.napoleon",
     "sphinx_copybutton",
+    "sphinx_gallery.gen_gallery",
 ]
-exclude_patterns = ["_build", "figures"]
+exclude_patterns = ["_build", "figures", "sg_execution_times.rst", "gallery/*.ipynb", "gallery/*.py"]
 html_theme = "furo"
+html_static_path = ["static"]
+html_css_files = ["pictures.css"]
 html_title = f"graphattn {release}"
 
 autodoc_typehints = "none"  # the signature has them
@@ -36,11 +39,34 @@ myst_enable_extensions = ["dollarmath"]
 myst_heading_anchors = 3
 
 
+# The scripts of examples/ run, one after the other, and their pictures are shown; those that did not change run once.
+sphinx_gallery_conf = {
+    "examples_dirs": "../examples",
+    "gallery_dirs": "gallery",
+    "filename_pattern": r"/\d\d_",
+    "within_subsection_order": "FileNameSortKey",
+    "abort_on_example_error": True,
+    "only_warn_on_example_error": False,
+    "download_all_examples": False,
+    "show_memory": False,
+    "show_signature": False,
+    "write_computation_times": False,
+    "remove_config_comments": True,
+    "plot_gallery": True,
+    "image_srcset": ["2x"],
+}
+
+
 def _in_the_repository(app: object, page: str, source: list[str]) -> None:
-    """Links from a guide to files outside docs/ are for readers of the repository; on the site their path is said instead."""
+    """Links from a guide to files outside docs/ are for readers of the repository.
+
+    On the site an example is a page of the gallery, and of other files the path is shown.
+    """
 
     def said(link: re.Match[str]) -> str:
         text, path = link.groups()
+        if path.startswith("examples/"):
+            return f"[{text}](gallery/{Path(path).stem}.rst)" if path.endswith(".py") else f"[{text}](gallery/index.rst)"
         return f"`{path}`" if Path(path).name == text else f"{text} (`{path}`)"
 
     source[0] = re.sub(r"\[([^\]]+)\]\(\.\./([^)#]+)(?:#[^)]*)?\)", said, source[0])
