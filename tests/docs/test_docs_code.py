@@ -1,4 +1,4 @@
-"""The Python of README and the guides runs: each page in one namespace, with small data where it takes some for granted."""
+"""The Python of README and the documentation runs: each page in one namespace, with small data for the names it assumes."""
 
 from __future__ import annotations
 
@@ -21,7 +21,11 @@ BLOCKS = {
     "docs/cpu_kernels.md": 6,
     "docs/drop_in.md": 4,
     "docs/gpu_kernels.md": 1,
+    "docs/layers.md": 3,
     "docs/structure.md": 1,
+    "docs/tutorial_molecules.md": 5,
+    "docs/tutorial_network.md": 5,
+    "docs/tutorial_pyg_model.md": 5,
 }
 PAGES = ["README.md", "CONTRIBUTING.md", *sorted(str(path.relative_to(ROOT)) for path in (ROOT / "docs").glob("*.md"))]
 
