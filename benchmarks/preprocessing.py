@@ -2,7 +2,7 @@
 
     python -m benchmarks.preprocessing
 
-* **all**: every encoding, bias and kind of extra edges that molecules have, by `graphattn.transforms.precompute`. "cold" is a
+* **all**: every encoding, bias and kind of extra edges that molecules have, by `graphattn.structure.precompute`. "cold" is a
   fresh process with an empty cache, so that it compiles its kernels, too; "cached" a fresh process that finds the cache filled.
   Positions are left out: a molecule is no path.
 * **random walk** and **Laplacian** alone, without a cache, beside the transforms of torch_geometric, which go over the graphs
@@ -38,7 +38,7 @@ from benchmarks.report import RESULTS, machine, today, write_json
 from benchmarks.runner import Record, in_fresh_process
 from graphattn.chem import featurise
 from graphattn.data import load_molecules, load_network_dataset
-from graphattn.transforms import AddLaplacian, AddRandomWalk, precompute, structure_transform
+from graphattn.structure import AddLaplacian, AddRandomWalk, precompute, structure_transform
 
 THREADS, ROUNDS = 2, 3
 STEPS, VECTORS = 16, 8

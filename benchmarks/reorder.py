@@ -6,10 +6,10 @@ Graphs: 100,000 nodes and a million random edges; the same with 80 % of them ins
 are scattered; and the social networks GitHub and Facebook, where they are at hand (`GRAPHATTN_DATA`, or `../shared/data`
 beside the checkout), with the numbers of their publisher. Every edge stands both ways only in the social networks.
 
-A step is `graphattn.ops.attention` with the dot product, forward and backward, on two threads, in float32. The orders take
+A step is `graphattn.ops.attention` with the dot product, forward and backward, on two threads, in float32. Both orders take
 turns, after a warm-up; medians. "break-even" is the number of such steps that pay for the reordering; "none" where a step
 after is not quicker than the one before it in nearly all rounds. A layer's linear maps, which no order makes faster, are
-left out. The time of compiling the reordering, once a process, is printed on its own.
+left out.
 """
 
 from __future__ import annotations
@@ -27,11 +27,10 @@ from torch_geometric.data import Data
 from torch_geometric.utils import to_undirected
 
 from graphattn.ops import AdjacencyMask, attention
-from graphattn.transforms import Reorder
+from graphattn.structure import Reorder
 
 NODES, EDGES, COMMUNITY, INSIDE = 100_000, 1_000_000, 200, 0.8
 SHAPES = ((8, 8), (4, 32))
-METHODS = ("communities", "rcm")
 ROUNDS = 11
 CLEAR = 9  # rounds won out of eleven: by luck alone, one time in thirty
 SOCIAL = {
@@ -42,28 +41,22 @@ SOCIAL = {
 
 def main() -> None:
     torch.set_num_threads(2)
-    pair = Data(edge_index=torch.tensor([[0], [1]]), num_nodes=2)
-    print(f"first use of communities: {seconds(lambda: Reorder('communities')(pair)):.2f} s of compiling")
     columns = f"{'reorder s':>10}{'heads':>7}{'before ms':>11}{'after ms':>10}{'ratio':>7}{'break-even':>12}"
-    print(f"{'graph':<22}{'method':<13}{columns}")
+    print(f"{'graph':<22}{columns}")
     for name, given in graphs():
-        orders, cost = {"before": given}, {}
-        for method in METHODS:
-            orders[method], cost[method] = timed_reorder(method, given)
+        reordered, cost = timed_reorder(given)
         for heads, channels in SHAPES:
-            steps = {order: training_step(data, heads, channels) for order, data in orders.items()}
-            times = interleaved(steps)
-            before = statistics.median(times["before"])
-            for method in METHODS:
-                after = statistics.median(times[method])
-                saved = [one - other for one, other in zip(times["before"], times[method], strict=True)]
-                pays = sum(difference > 0 for difference in saved) >= CLEAR
-                even = f"{cost[method] / statistics.median(saved):,.0f}" if pays else "none"
-                print(
-                    f"{name:<22}{method:<13}{cost[method]:>10.3f}{f'{heads}×{channels}':>7}"
-                    f"{before * 1e3:>11.1f}{after * 1e3:>10.1f}{before / after:>7.2f}{even:>12}",
-                    flush=True,
-                )
+            orders = {"before": given, "after": reordered}
+            times = interleaved({order: training_step(data, heads, channels) for order, data in orders.items()})
+            before, after = (statistics.median(times[order]) for order in orders)
+            saved = [one - other for one, other in zip(times["before"], times["after"], strict=True)]
+            pays = sum(difference > 0 for difference in saved) >= CLEAR
+            even = f"{cost / statistics.median(saved):,.0f}" if pays else "none"
+            print(
+                f"{name:<22}{cost:>10.3f}{f'{heads}×{channels}':>7}"
+                f"{before * 1e3:>11.1f}{after * 1e3:>10.1f}{before / after:>7.2f}{even:>12}",
+                flush=True,
+            )
 
 
 def graphs() -> Iterator[tuple[str, Data]]:
@@ -86,12 +79,12 @@ def as_data(edges: np.ndarray, nodes: int) -> Data:
     return Data(edge_index=torch.from_numpy(edges), num_nodes=nodes)
 
 
-def timed_reorder(method: str, given: Data) -> tuple[Data, float]:
+def timed_reorder(given: Data) -> tuple[Data, float]:
     """The reordered graph, and the median time of reordering it with 64 features a node."""
     data = given.clone()
     data.x = torch.zeros(given.num_nodes, 64)
-    times = [seconds(lambda: Reorder(method)(data)) for _ in range(3)]
-    return Reorder(method)(given), statistics.median(times)
+    times = [seconds(lambda: Reorder()(data)) for _ in range(3)]
+    return Reorder()(given), statistics.median(times)
 
 
 def training_step(data: Data, heads: int, channels: int) -> Callable[[], object]:

@@ -87,7 +87,7 @@ _PAGES = {
     "ops": ("graphattn.ops", "Operators"),
     "nn": ("graphattn.nn", "Layers and models"),
     "conv": ("graphattn.nn.conv", "Drop-in layers"),
-    "transforms": ("graphattn.transforms", "Structure"),
+    "structure": ("graphattn.structure", "Structure"),
     "chem": ("graphattn.chem", "Molecules"),
     "networks": ("graphattn.networks", "Networks"),
     "data": ("graphattn.data", "Data sets"),

@@ -4,8 +4,8 @@ from . import estimators as estimators
 from . import networks as networks
 from . import nn as nn
 from . import ops as ops
+from . import structure as structure
 from . import train as train
-from . import transforms as transforms
 from .cli.backends_screen import backends as backends
 from .errors import InputError as InputError
 from .estimators import MoleculeClassifier as MoleculeClassifier

@@ -36,7 +36,7 @@ def drop_oldest(folder: Path, pattern: str, limit: int) -> None:
     """Delete the files of a folder that match `pattern`, least recently modified first, until `limit` bytes are left."""
     files = []
     for path in folder.glob(pattern):
-        with contextlib.suppress(FileNotFoundError):  # another process deletes, too
+        with contextlib.suppress(FileNotFoundError):  # another process deletes as well
             status = path.stat()
             files.append((status.st_mtime_ns, status.st_size, path))
     excess = sum(size for _, size, _ in files) - limit

@@ -16,7 +16,7 @@ FLOORS: list[set[str]] = [
     {"_version", "errors", "cache"},
     {"tables", "splits"},
     {"ops"},
-    {"structure", "transforms", "data", "chem", "networks", "sequences"},
+    {"structure", "data", "chem", "networks", "sequences"},
     {"nn"},
     {"train", "uncertainty", "explain"},
     {"estimators"},

@@ -12,7 +12,7 @@ from torch_geometric.nn import GPSConv, TransformerConv
 
 from benchmarks.families.contender import Build, Contender, Family, Inputs, Leaves
 from benchmarks.graphs import Graph
-from graphattn.nn import EncoderLayer, Surroundings
+from graphattn.nn import AttentionContext, EncoderLayer
 
 # Softmax takes them out again: their gradients are rounding.
 WITHOUT_EFFECT = ("attention.masked.lin_key.bias", "attention.full.lin_key.bias")
@@ -47,13 +47,11 @@ def _ours(backend: str | None = None) -> Build:
         layer = _layer(x.shape[1], heads).to(x.dtype)
         parameters = dict(layer.named_parameters())
         layer.load_state_dict({name: inputs[name].detach() for name in parameters})
-        around = Surroundings(graph.mask().prepare(), graph.blocks().prepare())
+        context = AttentionContext(graph.mask().prepare(), graph.blocks().prepare())
 
         def forward() -> Tensor:
             with _backend(backend):
-                out = layer(x, around)
-            assert isinstance(out, Tensor)
-            return out
+                return layer(x, context).x
 
         leaves: Leaves = {name: (tensor,) for name, tensor in parameters.items() if name not in WITHOUT_EFFECT}
         return Contender(forward, leaves | {"x": (x,)})

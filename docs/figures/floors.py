@@ -28,7 +28,6 @@ PURPOSE = {
     "explain": "what a prediction rests on",
     "nn": "layers, encoder, GraphTransformer, PyG drop-ins",
     "structure": "encodings, biases",
-    "transforms": "structure, computed once",
     "chem": "SMILES to graphs",
     "networks": "node tables to graphs",
     "sequences": "sequences to graphs",

@@ -88,7 +88,7 @@ def featurise(
 
     Each graph has x, edge_index and edge_attr as `from_smiles` gives them, as views of tensors that all molecules
     share: clone before writing into them. A float32 x takes 324 bytes an atom, about 9 KB a molecule of drug size, so feed
-    very long lists in pieces.
+    very long lists in chunks.
 
     Args:
         smiles: SMILES, one a row; None, NaN and anything unreadable keep their row, with a reason in `errors`.

@@ -132,7 +132,7 @@ def _gpu() -> dict[str, str]:
     folder = user_cache("tiles")
     return {
         "GPU": torch.cuda.get_device_name(),
-        "types on the GPU": "float16, too",
+        "types on the GPU": "float16 as well",
         "tiles kept in": f"{folder}\n{len(list(folder.glob('*.json')))} choices; see graphattn.ops.triton.tune",
         "Triton": version("triton") if importlib.util.find_spec("triton") else "not installed",
     }

@@ -69,7 +69,7 @@ class Card:
         columns: Names of the columns that matter.
         split: The standard split, if there is one. Its `kind` says what it holds: `scaffold` or `rows` (row numbers),
             `ids` (ids of nodes), `masks` or `public` (inside the graph's own files); `file` where it lies, `index` which
-            of several it is; `about` it in words.
+            of several it is; `about` is a description.
         files: The files.
         notes: What a user must know before using it.
     """

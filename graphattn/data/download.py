@@ -145,7 +145,7 @@ def _fetch_archive(url: str, files: list[CardFile], folder: Path, progress: Prog
 
 
 def _download(url: str, name: str, folder: Path, sha256: str | None, limit: int, progress: Progress | None) -> Path:
-    """Downloads one file into the folder, through a temporary file beside it."""
+    """Downloads one file into the folder, through a temporary file next to it."""
     import pooch
     import requests
 

@@ -146,9 +146,9 @@ class MoleculeRegressor(Numbers, RegressorMixin, MoleculeEstimator):
         normaliser: "softmax", "softmax1", "sigmoid", "relu", "sparsemax" or "entmax15".
         readout: "mean", "sum" or "attention" pooling of the atoms.
         encodings: structural encodings added to the atom vectors, name → columns. Default: {"random_walk": 16}.
-        biases: what full and pair attention know of pairs of nodes, name → columns, see `graphattn.nn.BIASES`. Default: none.
-        extra_edges: edges of masked attention beyond those of the graph, name → number, see `graphattn.nn.ExtraEdges`.
-            Default: none.
+        biases: what full and pair attention know of pairs of nodes, name → columns. Default: none.
+        extra_edges: edges of masked attention beyond those of the graph, name → number. Default: none. The names of
+            all three are in `graphattn.structure.STRUCTURE`.
         dropout: probability of dropping a channel in training.
         epochs: the largest number of passes over the molecules.
         batch_size: molecules in a training step.

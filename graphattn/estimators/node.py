@@ -145,9 +145,9 @@ class NodeClassifier(Classes, ClassifierMixin, NodeEstimator):
         normaliser: "softmax", "softmax1", "sigmoid", "relu", "sparsemax" or "entmax15".
         encodings: structural encodings added to the node vectors, name → columns. Default: {"degree": 1}, and for a network
             without features {"degree": 1, "laplacian": 8}.
-        biases: what full and pair attention know of pairs of nodes, name → columns, see `graphattn.nn.BIASES`. Default: none.
-        extra_edges: edges of masked attention beyond those of the graph, name → number, see `graphattn.nn.ExtraEdges`.
-            Default: none.
+        biases: what full and pair attention know of pairs of nodes, name → columns. Default: none.
+        extra_edges: edges of masked attention beyond those of the graph, name → number. Default: none. The names of
+            all three are in `graphattn.structure.STRUCTURE`.
         dropout: probability of dropping a channel in training.
         attention_dropout: probability of dropping an attention weight in training.
         epochs: the largest number of passes over the network.

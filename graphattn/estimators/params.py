@@ -92,7 +92,7 @@ def check_params(params: EstimatorParams) -> None:
     Raises:
         InputError: naming the parameter, what it is and what it must be.
     """
-    from graphattn.transforms import structure_transform
+    from graphattn.structure import structure_transform
 
     if not isinstance(params.seed, Integral) or not 0 <= params.seed < 2**63:
         raise InputError(f"seed must be a whole number from 0 up, got {params.seed!r}")
@@ -116,14 +116,11 @@ def check_params(params: EstimatorParams) -> None:
     for option, numbers in zip(STRUCTURE_OPTIONS, options, strict=True):
         if not isinstance(numbers or {}, Mapping):
             raise InputError(f"{option} must be a mapping, name → number, got {numbers!r}")
-        for name, number in (numbers or {}).items():
-            if not isinstance(number, Integral) or number < 1:
-                raise InputError(f"{option} {name!r} must be a whole number of at least 1, got {number!r}")
     structure_transform(*options)
 
 
 def shared_model_options(params: EstimatorParams, encodings: Mapping[str, int]) -> dict[str, Any]:
-    """What `GraphTransformer` is told, whatever comes in; `encodings` are those where the parameters name none."""
+    """The options of `GraphTransformer` that do not depend on the source; `encodings` is the default."""
     return {
         "channels": params.channels,
         "num_layers": params.num_layers,

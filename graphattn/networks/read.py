@@ -191,7 +191,7 @@ def _edges_and_ids(path: str | Path, columns: tuple[str, str] | None) -> tuple[n
 
 
 def _edge_cells(path: str | Path, columns: tuple[str, str] | None) -> Iterator[list[str]]:
-    """Yields the ids of a piece of the edge list: source, target, source, target, …."""
+    """Yields the ids of a chunk of the edge list: source, target, source, target, …."""
     for chunk in iter_table(path, _ROWS, header=columns is not None):
         if columns is not None:
             require_columns(chunk, columns, path)

@@ -1,34 +1,39 @@
 """Layers and models: parameters around `graphattn.ops`. Needs torch and torch_geometric only."""
 
-from graphattn.nn.attention import FullSelfAttention, MaskedSelfAttention
-from graphattn.nn.bias import BIASES
-from graphattn.nn.encoder import EncoderLayer, Surroundings
-from graphattn.nn.encoding import ENCODINGS, DegreeEncoding, LaplacianEncoding, RandomWalkEncoding
-from graphattn.nn.extra_edges import ExtraEdges
+from graphattn.nn.encoder import EncoderLayer
 from graphattn.nn.graph_transformer import GraphTransformer
 from graphattn.nn.heads import GraphHead, NodeHead
+from graphattn.nn.layers import (
+    ATTENTION,
+    AttentionContext,
+    AttentionOut,
+    EncoderOptions,
+    FullSelfAttention,
+    LinearSelfAttention,
+    MaskedSelfAttention,
+    PairSelfAttention,
+    SelfAttention,
+    register_attention,
+)
 from graphattn.nn.linear import SparseLinear
-from graphattn.nn.linear_attention import LinearSelfAttention
-from graphattn.nn.pair_attention import PairSelfAttention
 from graphattn.ops import AdjacencyMask, BlockDiagonalMask
 
 __all__ = [
-    "BIASES",
-    "ENCODINGS",
+    "ATTENTION",
     "AdjacencyMask",
+    "AttentionContext",
+    "AttentionOut",
     "BlockDiagonalMask",
-    "DegreeEncoding",
     "EncoderLayer",
-    "ExtraEdges",
+    "EncoderOptions",
     "FullSelfAttention",
     "GraphHead",
     "GraphTransformer",
-    "LaplacianEncoding",
     "LinearSelfAttention",
     "MaskedSelfAttention",
     "NodeHead",
     "PairSelfAttention",
-    "RandomWalkEncoding",
+    "SelfAttention",
     "SparseLinear",
-    "Surroundings",
+    "register_attention",
 ]

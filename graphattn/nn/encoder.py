@@ -2,38 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
 
 from graphattn.errors import InputError
-from graphattn.nn.attention import FullSelfAttention, MaskedSelfAttention
-from graphattn.nn.linear_attention import LinearSelfAttention
-from graphattn.nn.pair_attention import PairSelfAttention
-from graphattn.ops import AdjacencyMask, BlockDiagonalMask
-from graphattn.ops.linear_attention import LINEAR_FORMS
-
-LOCAL = ("masked",)
-GLOBAL = ("full", *LINEAR_FORMS, "pair")
-
-
-@dataclass
-class Surroundings:
-    """What the layers of an encoder know beside the node vectors; each reads what it needs.
-
-    Args:
-        adjacency: who attends to whom in masked attention.
-        blocks: the graphs that global attention stays in.
-        edge_attr: edge features, [edges, edge_dim].
-        pair_bias: added to the scores of full attention, flat, [pairs, heads].
-    """
-
-    adjacency: AdjacencyMask
-    blocks: BlockDiagonalMask
-    edge_attr: Tensor | None = None
-    pair_bias: Tensor | None = None
+from graphattn.nn.layers import ATTENTION, AttentionContext, AttentionOut, EncoderOptions, attention_parts
+from graphattn.nn.layers.base import SelfAttention
 
 
 class EncoderLayer(nn.Module):
@@ -55,8 +31,9 @@ class EncoderLayer(nn.Module):
     * "masked": to in-neighbours, `MaskedSelfAttention`;
     * "full": to all nodes of the graph, `FullSelfAttention`;
     * "sgformer", "polynormer", "performer": to all nodes of the graph in time O(nodes), `LinearSelfAttention`;
-    * "pair": to all nodes of the graph, from a state on pairs that is updated, too: `PairSelfAttention`;
-    * "masked+full" and so on: both.
+    * "pair": to all nodes of the graph, from a state on pairs that is updated as well: `PairSelfAttention`;
+    * "masked+full" and so on: both;
+    * the name of a kind that `graphattn.nn.register_attention` added.
 
     Args:
         channels: width of the vectors, and of the state on pairs.
@@ -98,19 +75,9 @@ class EncoderLayer(nn.Module):
         if norm not in ("pre", "post"):
             raise InputError(f"norm must be 'pre' or 'post', got {norm!r}")
         self.norm = norm
-        kind = {"score": score, "normaliser": normaliser, "dropout": attention_dropout}
-        self.attention = nn.ModuleDict()
-        for part in attention_parts(attention):
-            module: nn.Module
-            if part == "masked":
-                module = MaskedSelfAttention(channels, channels, heads, edge_dim=edge_dim, edge_types=edge_types, **kind)  # type: ignore[arg-type]
-            elif part == "full":
-                module = FullSelfAttention(channels, channels, heads, **kind)  # type: ignore[arg-type]
-            elif part == "pair":
-                module = PairSelfAttention(channels, heads, update_pair=update_pair, dropout=attention_dropout)
-            else:
-                module = LinearSelfAttention(channels, channels, heads, form=part)
-            self.attention[part] = module
+        options = EncoderOptions(channels, heads, score, normaliser, edge_dim, edge_types, update_pair, attention_dropout)
+        parts = attention_parts(attention)
+        self.attention = nn.ModuleDict({part: ATTENTION[part].for_encoder(part, options) for part in parts})
         ff_channels = 2 * channels if ff_channels is None else ff_channels
         self.feed_forward = nn.Sequential(
             nn.Linear(channels, ff_channels), nn.GELU(), nn.Dropout(dropout), nn.Linear(ff_channels, channels)
@@ -118,79 +85,44 @@ class EncoderLayer(nn.Module):
         self.norm_attention = nn.LayerNorm(channels)
         self.norm_feed_forward = nn.LayerNorm(channels)
         # Before the layer, or after the update: without one the latter has nothing to do.
-        has_norm = "pair" in self.attention and (norm == "pre" or update_pair)
+        has_norm = any(ATTENTION[part].has_pair_state for part in parts) and (norm == "pre" or update_pair)
         self.norm_pair = nn.LayerNorm(channels) if has_norm else None
         self.dropout = nn.Dropout(dropout)
 
-    def forward(
-        self, x: Tensor, around: Surroundings, pair: Tensor | None = None, *, return_attention: bool = False
-    ) -> Tensor | tuple[Tensor, ...] | tuple[Tensor, Tensor | tuple[Tensor, ...]]:
+    def forward(self, x: Tensor, context: AttentionContext, *, return_attention: bool = False) -> AttentionOut:
         """One layer.
 
         Args:
             x: node vectors, [nodes, channels].
-            around: the masks, and what is known of edges and pairs.
-            pair: the state on pairs, flat, [pairs, channels]; for "pair" attention, which needs it.
+            context: the masks, and what is known of edges and pairs; "pair" attention needs its state on pairs.
             return_attention: also return the weights as the attention gives them, of two parallel ones a pair of them.
 
         Returns:
-            x; with "pair" attention (x, pair); and the weights after them.
+            the node vectors, the state on pairs after the layer, and the weights, see `AttentionOut`.
         """
-        read = self.norm_attention(x) if self.norm == "pre" else x
-        outputs: list[Tensor] = []
-        weights: list[Tensor] = []
-        new_pair: Tensor | None = None
-        for module in self.attention.values():
-            if isinstance(module, MaskedSelfAttention):
-                edges = around.edge_attr if module.edge_dim is not None else None
-                result = module(read, around.adjacency, edges, return_attention=return_attention)
-            elif isinstance(module, FullSelfAttention):
-                result = module(read, around.blocks, pair_bias=around.pair_bias, return_attention=return_attention)
-            elif isinstance(module, PairSelfAttention):
-                result, new_pair = self._attend_pairs(module, read, around, pair, return_attention)
-            else:
-                result = module(read, around.blocks, return_attention=return_attention)
-            outputs.append(result[0] if isinstance(result, tuple) else result)
-            weights += result[1:] if isinstance(result, tuple) else ()
-        out = outputs[0] if len(outputs) == 1 else outputs[0] + outputs[1]
+        read, pair = x, context.pair
         if self.norm == "pre":
-            x = x + self.dropout(out)
+            read = self.norm_attention(x)
+            if self.norm_pair is not None and pair is not None:
+                context = replace(context, pair=self.norm_pair(pair))
+        outs = [self._attend(module, read, context, return_attention) for module in self.attention.values()]
+        for update in (out.pair for out in outs):
+            if update is not None and pair is not None:
+                pair = pair + self.dropout(update)
+                pair = pair if self.norm_pair is None or self.norm == "pre" else self.norm_pair(pair)
+        attended = outs[0].x if len(outs) == 1 else outs[0].x + outs[1].x
+        if self.norm == "pre":
+            x = x + self.dropout(attended)
             x = x + self.dropout(self.feed_forward(self.norm_feed_forward(x)))
         else:
-            x = self.norm_attention(x + self.dropout(out))
+            x = self.norm_attention(x + self.dropout(attended))
             x = self.norm_feed_forward(x + self.dropout(self.feed_forward(x)))
         if torch.is_autocast_enabled(x.device.type):
             x = x.to(torch.get_autocast_dtype(x.device.type))
-        results: list[Any] = [x] if new_pair is None else [x, new_pair]
-        if return_attention:
-            results.append(weights[0] if len(weights) == 1 else tuple(weights))
-        return x if len(results) == 1 else tuple(results)
+        weights = tuple(out.weights for out in outs) if return_attention else (None,)
+        return AttentionOut(x, pair, weights[0] if len(weights) == 1 else weights)  # type: ignore[arg-type]
 
-    def _attend_pairs(
-        self, module: PairSelfAttention, x: Tensor, around: Surroundings, pair: Tensor | None, return_attention: bool
-    ) -> tuple[tuple[Tensor, ...], Tensor]:
-        """(output, perhaps weights), and the new state on pairs."""
-        norm = self.norm_pair
-        if pair is None:
-            raise InputError("pair must be given for attention='pair': it is the state on pairs that the layer begins from")
-        read = norm(pair) if norm is not None and self.norm == "pre" else pair
-        out, update, *weights = module(x, read, around.blocks, return_attention=return_attention)
-        if module.lin_pair_out is None:
-            return (out, *weights), pair
-        pair = pair + self.dropout(update)
-        return (out, *weights), pair if norm is None or self.norm == "pre" else norm(pair)
-
-
-def attention_parts(attention: str) -> list[str]:
-    """The kinds of attention in a name such as "masked+full": at most one local, then at most one global.
-
-    Raises:
-        InputError: on an unknown kind, or two of one sort.
-    """
-    parts = attention.split("+") if isinstance(attention, str) else []
-    local, beyond = [part for part in parts if part in LOCAL], [part for part in parts if part in GLOBAL]
-    if not parts or len(local) + len(beyond) != len(parts) or len(local) > 1 or len(beyond) > 1:
-        raise InputError(
-            f"attention must be 'masked', one of {', '.join(GLOBAL)}, or both as in 'masked+full', got {attention!r}"
-        )
-    return local + beyond
+    @staticmethod
+    def _attend(module: nn.Module, x: Tensor, context: AttentionContext, return_attention: bool) -> AttentionOut:
+        assert isinstance(module, SelfAttention)
+        return module.attend(x, context, return_attention)

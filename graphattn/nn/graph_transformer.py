@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, cast
 
 import torch
@@ -8,23 +9,24 @@ from torch import Tensor, nn
 from torch_geometric.data import Data
 
 from graphattn.errors import InputError
-from graphattn.nn.bias import BIASES
-from graphattn.nn.encoder import EncoderLayer, Surroundings, attention_parts
-from graphattn.nn.encoding import ENCODINGS
-from graphattn.nn.extra_edges import ExtraEdges
+from graphattn.nn.encoder import EncoderLayer
+from graphattn.nn.graph_extension import GraphExtension
 from graphattn.nn.heads import GraphHead, NodeHead
+from graphattn.nn.layers import ATTENTION, AttentionContext, attention_parts
 from graphattn.nn.linear import SparseLinear
-from graphattn.nn.structure import check_options, columns_of_structure, read_structure
+from graphattn.nn.options import check_options
+from graphattn.nn.structure_inputs import attributes_of, read_structure
 from graphattn.nn.summary import summary
 from graphattn.ops import AdjacencyMask, BlockDiagonalMask
 from graphattn.ops.recall import recall_with
+from graphattn.structure.registry import structure_of
 
 
 class GraphTransformer(nn.Module):
     """A whole model: node features and structural encodings, an encoder of attention layers, and a head.
 
-    What it knows of structure is named in four options; a transform of `graphattn.transforms` computes each once per graph,
-    all of them together `graphattn.transforms.structure_transform`, and the model takes them by the names in `reads`.
+    What it knows of structure is named in three options, by the names in `graphattn.structure.STRUCTURE`;
+    `graphattn.structure.structure_transform` computes it, once per graph, and the model takes it by the names in `reads`.
 
     Args:
         in_channels: width of the node features; 0 for a network that has structure alone.
@@ -38,13 +40,14 @@ class GraphTransformer(nn.Module):
             "performer" or "pair" (all nodes of the graph), or both in parallel, such as "masked+full"; see `EncoderLayer`.
         score, normaliser, norm, ff_channels, dropout, attention_dropout: as in `EncoderLayer`.
         edge_dim: channels of the edge features, if there are any; masked layers and the bias "edge" read them.
-        encodings: the structural encodings to add to the node vectors, name → number of columns; names are those of
-            `graphattn.nn.ENCODINGS`.
-        biases: what pairs of nodes are known by, name → number of columns; names are those of `graphattn.nn.BIASES`. Full
-            attention adds them to its scores, the same in all layers (Ying et al., "Do transformers really perform badly for
-            graph representation?", 2021); "pair" attention begins from them.
-        extra_edges: edges of masked attention beside those of the graph, each kind with a learned bias: {"k_hop": k} to nodes
-            2 … k steps away, {"expander": degree}, {"virtual": nodes a graph}; see `ExtraEdges`.
+        encodings: the positional encodings to add to the node vectors, name → number of columns.
+        biases: what is known of pairs of nodes, name → number of columns. Full attention adds them to its scores, the same
+            in all layers (Ying et al., "Do transformers really perform badly for graph representation?", 2021); "pair"
+            attention begins from them.
+        extra_edges: edges of masked attention besides those of the graph, each kind with a learned bias: {"k_hop": k} to
+            nodes 2 … k steps away, {"expander": degree} of a random regular graph on the nodes (Shirzad et al., "Exphormer:
+            sparse transformers for graphs", 2023), {"virtual": n} nodes that are added to each graph and connected to all of
+            its nodes, with learned vectors.
         input_dropout: probability of dropping a channel of the first layer's input in training.
 
     Raises:
@@ -76,19 +79,19 @@ class GraphTransformer(nn.Module):
         super().__init__()
         kinds = [attention] * num_layers if isinstance(attention, str) else list(attention)
         encodings, biases = dict(encodings or {}), dict(biases or {})
-        self.extra_edges = ExtraEdges(channels, extra_edges or {})
+        self.extra_edges = GraphExtension(channels, extra_edges or {})
         if len(kinds) != num_layers:
             raise InputError(f"attention must name one kind, or one for each of the {num_layers} layers, got {len(kinds)}")
         check_options(in_channels, readout, kinds, score, normaliser, edge_dim, encodings, biases, self.extra_edges)
         self.edge_dim, self.readout = edge_dim, readout
-        self.columns = columns_of_structure(encodings, biases)
+        self.attributes = attributes_of(encodings, biases)
         self.lin_in = SparseLinear(in_channels, channels) if in_channels else None
-        self.encodings = nn.ModuleDict({name: ENCODINGS[name](width, channels) for name, width in encodings.items()})
-        made = {name: BIASES[name] for name in biases}
-        parts = [attention_parts(kind) for kind in kinds]
-        full, pair = ([number for number, names in enumerate(parts) if part in names] for part in ("full", "pair"))
-        self.biases = nn.ModuleDict({name: kind(biases[name], heads) for name, kind in made.items() if full})
-        self.pair_states = nn.ModuleDict({name: kind(biases[name], channels) for name, kind in made.items() if pair})
+        parts = [[ATTENTION[part] for part in attention_parts(kind)] for kind in kinds]
+        with_state = [number for number, layers in enumerate(parts) if any(layer.has_pair_state for layer in layers)]
+        has_bias = any(layer.has_pair_bias for layers in parts for layer in layers)
+        self.encodings = _modules("encodings", encodings, channels)
+        self.biases = _modules("biases", biases if has_bias else {}, heads)
+        self.pair_states = _modules("biases", biases if with_state else {}, channels)
         self.input_dropout = nn.Dropout(input_dropout)
         self.layers = nn.ModuleList(
             EncoderLayer(
@@ -99,7 +102,7 @@ class GraphTransformer(nn.Module):
                 normaliser=normaliser,
                 edge_dim=edge_dim,
                 edge_types=self.extra_edges.num_types if extra_edges else None,
-                update_pair=number != max(pair, default=None),
+                update_pair=number != max(with_state, default=None),
                 norm=norm,
                 ff_channels=ff_channels,
                 dropout=dropout,
@@ -116,7 +119,7 @@ class GraphTransformer(nn.Module):
     @property
     def reads(self) -> tuple[str, ...]:
         """The attributes of the data that `structure` must hold, as transforms name them."""
-        return (*self.columns, *self.extra_edges.reads)
+        return (*self.attributes, *self.extra_edges.reads)
 
     def forward(
         self,
@@ -153,20 +156,18 @@ class GraphTransformer(nn.Module):
         num_nodes = edges.num_targets
         self._check_edge_attr(edge_attr, edges)
         blocks = self._blocks(batch, batch_size, edges)
-        known = read_structure(structure, self.columns, blocks, next(self.parameters()).dtype)
+        known = read_structure(structure, self.attributes, blocks, next(self.parameters()).dtype)
         hidden = self._embed(x, known)
-        around = Surroundings(edges, blocks, edge_attr, _on_pairs(self.biases, known, edge_attr, edges, blocks))
-        pair = _on_pairs(self.pair_states, known, edge_attr, edges, blocks)
-        hidden, around.adjacency, of_virtual = self.extra_edges(hidden, edges, blocks, structure)
+        call = {"edge_attr": edge_attr, "edge_index": edges, "batch": blocks}
+        pair_bias, pair = (_on_pairs(modules, {**known, **call}) for modules in (self.biases, self.pair_states))
+        hidden, adjacency, of_virtual = self.extra_edges(hidden, edges, blocks, structure)
+        context = AttentionContext(adjacency, blocks, edge_attr, pair_bias, pair)
 
         weights = []
         for layer in self.layers:
-            result = layer(hidden, around, pair, return_attention=return_attention)
-            hidden, *others = result if isinstance(result, tuple) else (result,)
-            if return_attention:
-                weights.append(others.pop())
-            if others:
-                (pair,) = others
+            hidden, pair, layer_weights = layer(hidden, context, return_attention=return_attention)
+            context = replace(context, pair=pair)
+            weights.append(layer_weights)
         if self.readout == "virtual":
             out = self.head(hidden[num_nodes:], of_virtual, blocks.num_graphs)
         elif isinstance(self.head, NodeHead):
@@ -193,10 +194,10 @@ class GraphTransformer(nn.Module):
         return self.input_dropout(torch.stack(vectors).sum(0) if len(vectors) > 1 else vectors[0])
 
     def _num_nodes(self, x: Tensor | None, structure: Mapping[str, Tensor]) -> int:
-        values = [x, *(structure.get(name) for name in self.columns if name.endswith("_pe"))]
+        values = [x, *(structure.get(name) for name, attribute in self.attributes.items() if attribute.of_nodes)]
         given = [value for value in values if value is not None]
         if not given:
-            raise InputError(f"structure must hold {', '.join(self.columns)}, but none of them is there")
+            raise InputError(f"structure must hold {', '.join(self.attributes)}, but none of them is there")
         return given[0].shape[0]
 
     def _check_edge_attr(self, edge_attr: Tensor | None, edges: AdjacencyMask) -> None:
@@ -217,21 +218,18 @@ class GraphTransformer(nn.Module):
         return BlockDiagonalMask.from_batch(batch, batch_size)
 
 
-def _on_pairs(
-    modules: nn.ModuleDict,
-    structure: Mapping[str, Tensor],
-    edge_attr: Tensor | None,
-    edges: AdjacencyMask,
-    blocks: BlockDiagonalMask,
-) -> Tensor | None:
+def _modules(option: str, numbers: Mapping[str, int], width: int) -> nn.ModuleDict:
+    """The modules of the encodings or biases that an option names."""
+    return nn.ModuleDict({name: cast(Any, structure_of(option, name))(number, width) for name, number in numbers.items()})
+
+
+def _on_pairs(modules: nn.ModuleDict, values: Mapping[str, Any]) -> Tensor | None:
     """The sum of what modules say of each pair, flat, [pairs, width]; None where there are none."""
     total = None
     for name, module in modules.items():
-        if name == "edge":
-            if edge_attr is None:
-                raise InputError("edge_attr must be given: the bias 'edge' reads it")
-            values = module(edge_attr, edges, blocks)
-        else:
-            values = module(*(structure[attribute] for attribute in cast(Any, module).reads))
-        total = values if total is None else total + values
+        read = cast(Any, module).reads
+        if "edge_attr" in read and values["edge_attr"] is None:
+            raise InputError(f"edge_attr must be given: the bias {name!r} reads it")
+        bias = module(*(values[attribute] for attribute in read))
+        total = bias if total is None else total + bias
     return total

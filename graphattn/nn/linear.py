@@ -37,7 +37,7 @@ class SparseLinear(nn.Module):
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
-        """Draws the weights anew: uniform in ±1/√in_channels, as torch.nn.Linear does."""
+        """Initialises the weights: uniform in ±1/√in_channels, as torch.nn.Linear does."""
         bound = 1 / math.sqrt(self.in_channels) if self.in_channels else 0.0
         nn.init.uniform_(self.weight, -bound, bound)
         nn.init.uniform_(self.bias, -bound, bound)

@@ -1,4 +1,4 @@
-"""The linear maps of a layer: drawn anew, and several maps of the same vectors in one matrix product."""
+"""The linear maps of a layer: initialised, and several maps of the same vectors in one matrix product."""
 
 from __future__ import annotations
 

@@ -2,8 +2,6 @@
 
 from graphattn.ops.attention import attention
 from graphattn.ops.mask import AdjacencyMask, BlockDiagonalMask, Mask
-from graphattn.ops.mask.expander import expander
-from graphattn.ops.mask.k_hop import k_hop
 from graphattn.ops.mask.virtual_nodes import with_virtual_nodes
 from graphattn.ops.normaliser import NORMALISERS, Normaliser, normaliser_of, register_normaliser
 from graphattn.ops.reference import EdgeFeatures, attention_reference
@@ -23,8 +21,6 @@ __all__ = [
     "Static",
     "attention",
     "attention_reference",
-    "expander",
-    "k_hop",
     "normaliser_of",
     "register_normaliser",
     "register_score",

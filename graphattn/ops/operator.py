@@ -158,7 +158,7 @@ def _differentiate(ctx: Any, *of_outputs: Tensor | None) -> tuple[Tensor | None,
     *tensors, out, statistics, feature_sums = ctx.saved_tensors
     needs = list(ctx.needs_input_grad[:NUM_GRADIENTS])
     gradient = torch.zeros_like(out) if gradient is None else gradient
-    # With a graph to be made of this, too, it must be the operator, which autograd knows.
+    # Where this is recorded for gradients as well, it must be the operator, which autograd knows.
     run = _backward_operator if torch.is_grad_enabled() or torch.compiler.is_compiling() else _backward_or_operator
     gradients = run(gradient, feature_gradient, out, statistics, feature_sums, needs, *tensors, *ctx.rest)
     wanted = [value if need else None for value, need in zip(gradients, needs, strict=True)]

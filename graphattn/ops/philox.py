@@ -1,4 +1,4 @@
-"""Counter-based random numbers for attention dropout: the same on every device, drawn anew in the backward pass."""
+"""Counter-based random numbers for attention dropout: the same on every device, recomputed in the backward pass."""
 
 from __future__ import annotations
 

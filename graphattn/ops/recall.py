@@ -42,7 +42,7 @@ def recall(kind: type[T], tensor: Tensor, size: Size, make: Callable[[Tensor, Si
 def recall_with(instance: object, name: str, others: tuple[object, ...], make: Callable[[], T]) -> T:
     """`make()`, or what it gave the last time with the same `others`: kept on the instance, as `name`. Not while tracing.
 
-    Tensors are the same if they are one object; what changes them in place must be among `others`, too.
+    Tensors are the same if they are one object; what changes them in place must be among `others`.
     """
     if torch.compiler.is_compiling():
         return make()

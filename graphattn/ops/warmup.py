@@ -20,7 +20,7 @@ from graphattn.ops.reference import EdgeFeatures
 from graphattn.ops.score import SCORES, make_score
 
 _TYPES = {str(dtype).removeprefix("torch."): dtype for dtype in CPU.types}
-# One node with so many loops that the kernels cut its row in parts: so those that merge parts are compiled, too.
+# One node with so many loops that the kernels cut its row in parts: so those that merge parts are compiled as well.
 _LOOPS = 3 * sort.SMALLEST_ITEM
 
 
@@ -77,7 +77,7 @@ def warmup(
     """Compiles the fused CPU kernels of one form of attention or, without arguments, of the common ones.
 
     A kernel is compiled when it is first used, in some seconds, and kept in the user's cache folder for later processes
-    (`graphattn.backends()` tells where). This does it ahead: one form takes some seconds, the common ones a few minutes. The
+    (`graphattn.backends()` shows where). This does it ahead: one form takes some seconds, the common ones a few minutes. The
     common forms are the scores dot, additive and static with 8 × 8, 8 × 16, 4 × 32, 4 × 16 and 1 × 64 heads × channels
     under softmax in float32, those with attention dropout for the first two, linear attention, and those of our estimators'
     layers. Kernels older than the newest 256 MB are deleted.
@@ -89,7 +89,7 @@ def warmup(
         normaliser: "softmax", "softmax1", "sigmoid" or "relu".
         attention: "masked", "full" or "linear"; linear attention has no score, normaliser or dropout.
         edge_dim: channels of the edge features, if there are any.
-        dropout: whether to compile the form with attention dropout, too.
+        dropout: whether to compile the form with attention dropout as well.
         dtype: "float32", "float64" or "bfloat16"; under autocast the autocast dtype.
         progress: called before each form with the number of forms done and of all forms, and the form's description.
 

@@ -76,7 +76,7 @@ def predict_molecules(
     device: str = "auto",
     report: Callable[[int], None] | None = None,
 ) -> dict[str, Any]:
-    """Predicts every row of a table, piece by piece, in memory that does not grow with the table.
+    """Predicts every row of a table, chunk by chunk, in memory that does not grow with the table.
 
     Args:
         run: folder of the trained run.
@@ -96,20 +96,20 @@ def predict_molecules(
     """
     predictor, data = _KIND.open(run, device)
     if isinstance(table, MoleculeTable):
-        name, pieces, column = table.name, iter([table.frame]), smiles_column or table.smiles_column
+        name, chunks, column = table.name, iter([table.frame]), smiles_column or table.smiles_column
     else:
-        name, pieces, column = str(table), iter_table(table, _CHUNK), smiles_column or data["smiles_column"]
+        name, chunks, column = str(table), iter_table(table, _CHUNK), smiles_column or data["smiles_column"]
     rows, errors = 0, Counter[str]()
 
     def predictions() -> Iterator[Predictions]:
         nonlocal rows
         source: MoleculeSource = predictor.source
-        for piece in pieces:
-            require_columns(piece, [column], name)
-            output, reasons = source.outputs(predictor.model, predictor.task, source.inputs(piece[column].tolist()))
-            rows += len(piece)
+        for chunk in chunks:
+            require_columns(chunk, [column], name)
+            output, reasons = source.outputs(predictor.model, predictor.task, source.inputs(chunk[column].tolist()))
+            rows += len(chunk)
             errors.update(reason.partition(":")[0] for reason in reasons.values())
-            yield Predictions(name, piece, output, reasons)
+            yield Predictions(name, chunk, output, reasons)
 
     predict_run(predictor, predictions(), out, overwrite=overwrite, line_end=MoleculeRows.line_end, report=report)
     return {"rows": rows, "predicted": rows - errors.total(), "errors": dict(errors)}

@@ -14,7 +14,7 @@ from graphattn.train import Task
 
 
 class Predictions(NamedTuple):
-    """What a model says of the rows of a table, or of a piece of it.
+    """What a model says of the rows of a table, or of a chunk of it.
 
     Args:
         name: what messages call the table.
@@ -39,24 +39,24 @@ class Predictions(NamedTuple):
 
 def write_predictions(
     task: Task,
-    pieces: Iterable[Predictions],
+    chunks: Iterable[Predictions],
     out: Path,
     *,
     line_end: str,
     report: Callable[[int], None] | None = None,
 ) -> None:
-    """Writes a CSV file, a piece at a time.
+    """Writes a CSV file, a chunk at a time.
 
     Raises:
         InputError: where a column would be there twice.
     """
-    for number, piece in enumerate(pieces):
-        added = piece.added(task)
-        refuse_taken_columns(piece.frame, list(added), piece.name)
+    for number, chunk in enumerate(chunks):
+        added = chunk.added(task)
+        refuse_taken_columns(chunk.frame, list(added), chunk.name)
         with open(out, "w" if number == 0 else "a", newline="", encoding="utf-8") as file:
-            piece.frame.assign(**added).to_csv(file, header=number == 0, index=False, lineterminator=line_end)
+            chunk.frame.assign(**added).to_csv(file, header=number == 0, index=False, lineterminator=line_end)
         if report is not None:
-            report(len(piece.frame))
+            report(len(chunk.frame))
 
 
 def refuse_taken_columns(frame: pd.DataFrame, added: Sequence[str], name: str) -> None:

@@ -118,7 +118,7 @@ class RunKind(NamedTuple):
 
 def predict_run(
     predictor: Predictor[Any],
-    pieces: Iterable[Predictions],
+    chunks: Iterable[Predictions],
     out: Path,
     *,
     overwrite: bool,
@@ -129,7 +129,7 @@ def predict_run(
 
     Args:
         predictor: what made them.
-        pieces: the predictions, made while they are written.
+        chunks: the predictions, made while they are written.
         out: the file.
         overwrite: whether `out` may be replaced.
         line_end: how lines end.
@@ -139,7 +139,7 @@ def predict_run(
         InputError: where the rows cannot be used, or `out` exists.
     """
     with new_file(out, overwrite) as part:
-        write_predictions(predictor.task, pieces, part, line_end=line_end, report=report)
+        write_predictions(predictor.task, chunks, part, line_end=line_end, report=report)
 
 
 def evaluate_run(run: Path, predictor: Predictor[Any], rows: Rows) -> dict[str, Any]:

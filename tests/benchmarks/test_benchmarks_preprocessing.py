@@ -11,7 +11,7 @@ from torch_geometric.transforms import AddLaplacianEigenvectorPE
 from torch_geometric.utils import from_networkx
 
 from benchmarks import preprocessing
-from graphattn.transforms import BIAS_TRANSFORMS, EDGE_TRANSFORMS, ENCODING_TRANSFORMS, AddRandomWalk
+from graphattn.structure import STRUCTURE, AddRandomWalk
 
 
 def graph(of: nx.Graph) -> Data:
@@ -32,9 +32,9 @@ def small(monkeypatch, tmp_path) -> None:
 
 
 def test_all_is_all_but_positions() -> None:
-    assert set(preprocessing.ALL["encodings"]) == set(ENCODING_TRANSFORMS) - {"sinusoidal", "learned"}
-    assert set(preprocessing.ALL["biases"]) == set(BIAS_TRANSFORMS) | {"edge"}
-    assert set(preprocessing.ALL["extra_edges"]) == set(EDGE_TRANSFORMS) | {"virtual"}
+    assert set(preprocessing.ALL["encodings"]) == set(STRUCTURE["encodings"]) - {"sinusoidal", "learned"}
+    assert set(preprocessing.ALL["biases"]) == set(STRUCTURE["biases"])
+    assert set(preprocessing.ALL["extra_edges"]) == set(STRUCTURE["extra_edges"])
 
 
 def test_torch_geometric_fails_on_what_it_is_spared() -> None:

@@ -13,6 +13,7 @@ from torch_geometric.data import Data
 from torch_geometric.nn import GATv2Conv
 
 from graphattn.ops import NORMALISERS, SCORES, AdjacencyMask
+from graphattn.structure import STRUCTURE
 
 ROOT = Path(__file__).parents[2]
 # Page → number of its blocks: a page that is not listed, or has another number, is a change to look at.
@@ -22,7 +23,7 @@ BLOCKS = {
     "docs/drop_in.md": 4,
     "docs/gpu_kernels.md": 1,
     "docs/layers.md": 3,
-    "docs/structure.md": 1,
+    "docs/structure.md": 2,
     "docs/tutorial_molecules.md": 5,
     "docs/tutorial_network.md": 5,
     "docs/tutorial_pyg_model.md": 5,
@@ -68,10 +69,11 @@ def stand_ins() -> dict[str, Any]:
 def restored(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Files are written elsewhere; the number of threads and the registries are as before afterwards."""
     monkeypatch.chdir(tmp_path)
-    threads, known = torch.get_num_threads(), (set(NORMALISERS), set(SCORES))
+    registries: list[dict[str, Any]] = [NORMALISERS, SCORES, *STRUCTURE.values()]
+    threads, known = torch.get_num_threads(), [set(registry) for registry in registries]
     yield
     torch.set_num_threads(threads)
-    for registry, names in zip((NORMALISERS, SCORES), known, strict=True):
+    for registry, names in zip(registries, known, strict=True):
         for name in set(registry) - names:
             del registry[name]
 

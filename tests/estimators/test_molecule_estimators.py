@@ -256,7 +256,7 @@ def test_what_is_known_of_structure_reaches_the_disk(tmp_path, options):
         ({"biases": ["distance"]}, r"biases must be a mapping, name → number, got \['distance'\]"),
         ({"biases": {"distance": 0}}, "biases 'distance' must be a whole number of at least 1, got 0"),
         ({"biases": {"angle": 3}}, "biases must be among distance, relative_walk, resistance, edge, got 'angle'"),
-        ({"extra_edges": {"expander": 2}}, "degree must be at least 3, got 2"),
+        ({"extra_edges": {"expander": 2}}, "extra_edges 'expander' must be a whole number of at least 3, got 2"),
         ({"biases": {"distance": 3}}, "biases are of pairs of nodes"),
         ({"attention": "full", "biases": {"edge": 3}}, "the bias 'edge' must have as many columns as edge_dim, got 3 and "),
     ],

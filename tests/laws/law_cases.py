@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch_geometric.data import Data
 
 from graphattn.nn import (
+    AttentionContext,
     EncoderLayer,
     FullSelfAttention,
     GraphHead,
@@ -24,14 +25,13 @@ from graphattn.nn import (
     MaskedSelfAttention,
     NodeHead,
     SparseLinear,
-    Surroundings,
     conv,
 )
 from graphattn.nn.encoder import attention_parts
 from graphattn.ops import NORMALISERS, Additive, AdjacencyMask, BlockDiagonalMask, EdgeFeatures, Mask, Static, attention
 from graphattn.ops.backends import CPU
 from graphattn.ops.cpu import sort
-from graphattn.transforms import structure_transform
+from graphattn.structure import structure_transform
 
 law = settings(deadline=None, derandomize=True, max_examples=10, database=None, suppress_health_check=[HealthCheck.too_slow])
 
@@ -389,7 +389,8 @@ def _full(module: nn.Module, i: LayerInputs, **options: Any) -> Any:
 
 
 def _encoder(module: nn.Module, i: LayerInputs, **options: Any) -> Any:
-    return module(i.x, Surroundings(i.graphs.adjacency(), i.graphs.blocks(), i.edge_attr), **options)
+    out = module(i.x, AttentionContext(i.graphs.adjacency(), i.graphs.blocks(), i.edge_attr), **options)
+    return (out.x, out.weights) if options.get("return_attention") else out.x
 
 
 def _model(module: nn.Module, i: LayerInputs, **options: Any) -> Any:

@@ -24,7 +24,7 @@ from torch import Tensor
 from torch_geometric.data import Data
 from torch_geometric.utils import from_networkx
 
-from graphattn.transforms import AddDegree, AddLaplacian, AddRandomWalk
+from graphattn.structure import AddDegree, AddLaplacian, AddRandomWalk
 
 seeds = st.integers(0, 999)
 

@@ -11,16 +11,16 @@ import torch
 
 from graphattn.errors import InputError
 from graphattn.nn import (
-    ENCODINGS,
+    AttentionContext,
     EncoderLayer,
     FullSelfAttention,
     GraphHead,
     GraphTransformer,
     MaskedSelfAttention,
     SparseLinear,
-    Surroundings,
 )
 from graphattn.ops import Additive, AdjacencyMask, BlockDiagonalMask, EdgeFeatures, Static, attention
+from graphattn.structure import STRUCTURE
 
 EDGES = torch.tensor([[0, 1], [1, 2]])
 MASK, BLOCKS = AdjacencyMask.from_edge_index(EDGES, 3), BlockDiagonalMask.single(3)
@@ -199,7 +199,7 @@ CASES: dict[str, tuple[Callable[[], Any], str]] = {
     ),
     "encoding-name": (
         lambda: model(encodings={"sine": 4}),
-        f"encodings must be among {', '.join(ENCODINGS)}, got 'sine'",
+        f"encodings must be among {', '.join(STRUCTURE['encodings'])}, got 'sine'",
     ),
     "two-global-attentions": (
         lambda: EncoderLayer(8, 2, attention="full+pair"),
@@ -207,7 +207,7 @@ CASES: dict[str, tuple[Callable[[], Any], str]] = {
         "got 'full+pair'",
     ),
     "pair-without-state": (
-        lambda: EncoderLayer(8, 2, attention="pair")(X, Surroundings(MASK, BLOCKS)),
+        lambda: EncoderLayer(8, 2, attention="pair")(X, AttentionContext(MASK, BLOCKS)),
         "pair must be given for attention='pair': it is the state on pairs that the layer begins from",
     ),
     "bias-name": (
@@ -232,7 +232,7 @@ CASES: dict[str, tuple[Callable[[], Any], str]] = {
     ),
     "resistance-columns": (
         lambda: model(biases={"resistance": 3}, attention="full"),
-        "the bias 'resistance' has 2 columns, got 3",
+        "biases 'resistance' must be 2, the columns of AddResistance, got 3",
     ),
     "score-of-no-layer": (
         lambda: model(attention="sgformer", normaliser="relu"),

@@ -13,7 +13,8 @@ from torch.export import Dim
 
 from graphattn.errors import InputError
 from graphattn.nn import MaskedSelfAttention
-from graphattn.ops import AdjacencyMask, BlockDiagonalMask, expander, k_hop, with_virtual_nodes
+from graphattn.ops import AdjacencyMask, BlockDiagonalMask, with_virtual_nodes
+from graphattn.structure import expander, k_hop
 
 E = math.e
 # Two graphs, the nodes of one between those of the other; a multi-edge, a self-loop and a node without edges.

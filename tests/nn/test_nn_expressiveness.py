@@ -41,7 +41,7 @@ from torch_geometric.utils import from_networkx, to_networkx
 
 from graphattn.chem import from_smiles
 from graphattn.nn import GraphTransformer
-from graphattn.transforms import AddCycleCounts, AddDistance, AddLaplacian, AddRandomWalk, structure_transform
+from graphattn.structure import AddCycleCounts, AddDistance, AddLaplacian, AddRandomWalk, structure_transform
 
 # Outputs of two graphs: apart, the same, or different for the same graph with its nodes in another order.
 TELLS, CANNOT, ORDER = "tells", "cannot", "by order"

@@ -18,7 +18,7 @@ from torch.export import Dim
 from torch_geometric.nn.attention import PerformerAttention, PolynormerAttention, SGFormerAttention
 
 from graphattn.errors import InputError
-from graphattn.nn.linear_attention import LinearSelfAttention
+from graphattn.nn.layers.linear import LinearSelfAttention
 from graphattn.ops import BlockDiagonalMask, attention
 from graphattn.ops.cpu import products
 from graphattn.ops.linear_attention import LINEAR_FORMS, linear_attention, orthogonal_projection, sums

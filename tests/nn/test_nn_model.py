@@ -12,22 +12,19 @@ import torch
 from torch import Tensor, nn
 
 from graphattn.nn import (
-    ENCODINGS,
+    AttentionContext,
     BlockDiagonalMask,
-    DegreeEncoding,
     EncoderLayer,
     FullSelfAttention,
     GraphHead,
     GraphTransformer,
-    LaplacianEncoding,
     LinearSelfAttention,
     MaskedSelfAttention,
     NodeHead,
-    RandomWalkEncoding,
     SparseLinear,
-    Surroundings,
 )
 from graphattn.ops import AdjacencyMask
+from graphattn.structure import STRUCTURE, DegreeEncoding, LaplacianEncoding, RandomWalkEncoding
 
 EDGES = torch.tensor([[0, 1, 1, 2, 3], [1, 0, 2, 1, 3]])
 BATCH = torch.tensor([0, 0, 0, 1])
@@ -65,15 +62,15 @@ def test_encoder_equals_torch_transformer_encoder_layer(norm: str) -> None:
         lin.load_state_dict(other.state_dict())
     x = normal(7, 6)
     adjacency = AdjacencyMask.from_edge_index(EDGES, 7)
-    assert close(ours(x, Surroundings(adjacency, BlockDiagonalMask.single(7))), theirs(x))
+    assert close(ours(x, AttentionContext(adjacency, BlockDiagonalMask.single(7))).x, theirs(x))
 
 
 def test_encoder_dropout_in_training_only() -> None:
     layer = EncoderLayer(6, 3, dropout=0.5).double()
-    call = (normal(4, 6), Surroundings(AdjacencyMask.from_edge_index(EDGES, 4), BlockDiagonalMask.from_batch(BATCH)))
-    assert not torch.equal(layer(*call), layer(*call))
+    call = (normal(4, 6), AttentionContext(AdjacencyMask.from_edge_index(EDGES, 4), BlockDiagonalMask.from_batch(BATCH)))
+    assert not torch.equal(layer(*call).x, layer(*call).x)
     layer.eval()
-    assert torch.equal(layer(*call), layer(*call))
+    assert torch.equal(layer(*call).x, layer(*call).x)
 
 
 def test_encoder_width_of_the_feed_forward_part() -> None:
@@ -144,14 +141,14 @@ def test_sparse_linear_begins_as_torch_linear_does() -> None:
 
 @pytest.mark.parametrize("name", COLUMNS)
 def test_encodings_give_node_vectors(name: str) -> None:
-    module = ENCODINGS[name](COLUMNS[name], 5).double().eval()
+    module = STRUCTURE["encodings"][name](COLUMNS[name], 5).double().eval()
     assert module(normal(3, COLUMNS[name])).shape == (3, 5)
     assert module.reads == (f"{name}_pe",)
     assert {"degree": DegreeEncoding, "random_walk": RandomWalkEncoding, "laplacian": LaplacianEncoding}[name] is type(module)
 
 
 def test_laplacian_signs_are_taken_as_they_come() -> None:
-    """Flipping them is for the training loop to do, with `graphattn.transforms.flip_signs`."""
+    """Flipping them is for the training loop to do, with `graphattn.structure.flip_signs`."""
     module, encoding = LaplacianEncoding(2, 2).double().train(), normal(4, 2)
     assert close(module(encoding), encoding @ module.embed.weight.t() + module.embed.bias)
 

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from torch.export import Dim
 
 from graphattn.errors import InputError
-from graphattn.nn.pair_attention import PairSelfAttention, signed_sqrt
+from graphattn.nn.layers.pair import PairSelfAttention, signed_sqrt
 from graphattn.ops import BlockDiagonalMask
 
 WIDTH, HEADS, PAIR_WIDTH = 6, 2, 3

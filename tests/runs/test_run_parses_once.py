@@ -10,7 +10,7 @@ from rdkit import Chem
 
 from graphattn.runs import MoleculeTable, RunOptions, evaluate_molecules, predict_molecules, train_molecules, train_nodes
 from graphattn.runs.network import NetworkOfCatalogue
-from graphattn.transforms import AddRandomWalk
+from graphattn.structure import AddRandomWalk
 
 SMILES = ["C" * n + end for n in range(1, 9) for end in ("", "O", "N", "c1ccccc1")]
 PARAMS = {"channels": 8, "num_layers": 1, "heads": 1, "epochs": 2, "n_jobs": 1}

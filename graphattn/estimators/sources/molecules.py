@@ -16,9 +16,10 @@ from graphattn.chem import ATOM_WIDTH, BOND_WIDTH, FEATURE_VERSION, featurise
 from graphattn.errors import InputError
 from graphattn.estimators.params import STRUCTURE_OPTIONS, MoleculeParams, shared_model_options
 from graphattn.estimators.sources.source import Source
-from graphattn.nn.structure import reads_edge_attr
+from graphattn.nn.options import reads_edge_attr
+from graphattn.structure import precompute, structure_transform
+from graphattn.structure.registry import augment, kinds_of
 from graphattn.train import Batch, Task, TaskJob
-from graphattn.transforms import flip_signs, precompute, structure_transform
 
 _PREDICT_BATCH = 256
 Rows = Sequence[int] | np.ndarray
@@ -61,9 +62,10 @@ class MoleculeSource(Source):
             InputError: on an encoding that molecules do not have.
         """
         attention = [params.attention] if isinstance(params.attention, str) else list(params.attention)
-        for name in ("sinusoidal", "learned"):
-            if name in (params.encodings or {}):
-                raise InputError(f"encodings {name!r} need a position for each atom, which a molecule does not have")
+        for kind, _ in kinds_of({name: getattr(params, name) for name in STRUCTURE_OPTIONS}):
+            if kind.computed_by is not None and kind.computed_by.keeps:
+                needed = ", ".join(kind.computed_by.keeps)
+                raise InputError(f"{kind.option} {kind.name!r} need {needed} of each atom, which a molecule does not have")
         return {
             "in_channels": ATOM_WIDTH,
             **shared_model_options(params, {"random_walk": 16}),
@@ -100,8 +102,7 @@ class MoleculeSource(Source):
             order = torch.randperm(len(graphs), generator=generator)
             for rows in order.split(batch_size):
                 batch = GraphBatch.from_data_list([graphs[row] for row in rows.tolist()])
-                if "laplacian_pe" in batch:
-                    batch.laplacian_pe = flip_signs(batch.laplacian_pe, batch.batch, generator)
+                augment(batch, {name: self.model_options[name] for name in STRUCTURE_OPTIONS}, generator)
                 yield Batch(self._call(batch.to(device)), targets[rows.to(device)])
 
         held_out = []

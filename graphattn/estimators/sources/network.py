@@ -14,8 +14,8 @@ from graphattn.errors import InputError
 from graphattn.estimators.params import STRUCTURE_OPTIONS, NodeParams, shared_model_options
 from graphattn.estimators.sources.source import Source
 from graphattn.ops import AdjacencyMask
+from graphattn.structure import precompute, structure_transform
 from graphattn.train import Batch, Task, TaskJob
-from graphattn.transforms import precompute, structure_transform
 
 
 class NetworkSource(Source):
@@ -44,8 +44,8 @@ class NetworkSource(Source):
             raise InputError("data.x holds values that are NaN or infinite")
         transform = structure_transform(*(self.model_options[name] for name in STRUCTURE_OPTIONS))
         bare = Data(edge_index=data.edge_index, num_nodes=data.num_nodes)
-        if data.get("position_pe") is not None:
-            bare.position_pe = data.position_pe
+        for name in (name for one in transform.transforms for name in one.keeps if data.get(name) is not None):
+            bare[name] = data[name]
         (known,) = precompute([bare], transform, n_jobs=self.n_jobs)
         structure = {name: value for name, value in known if name not in ("edge_index", "num_nodes")}
         mask = AdjacencyMask.from_edge_index(data.edge_index, data.num_nodes)

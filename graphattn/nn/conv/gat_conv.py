@@ -39,7 +39,7 @@ class GATConv(torch_geometric.nn.GATConv):
 
     The attention goes through the fused kernels: no tensor of edges × heads × channels is made, and the edges are sorted, and
     given their self-loops, once for each `edge_index`. What the kernels do not serve runs torch_geometric's own code;
-    `graphattn.why_not_fused` tells why.
+    `graphattn.why_not_fused` says why.
 
     Paper: Veličković et al., "Graph attention networks" (2018).
 

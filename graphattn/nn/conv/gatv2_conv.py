@@ -37,7 +37,7 @@ class GATv2Conv(torch_geometric.nn.GATv2Conv):
 
     The attention goes through the fused kernels: no tensor of edges × heads × channels is made, and the edges are sorted, and
     given their self-loops, once for each `edge_index`. What the kernels do not serve runs torch_geometric's own code;
-    `graphattn.why_not_fused` tells why.
+    `graphattn.why_not_fused` says why.
 
     Paper: Brody et al., "How attentive are graph attention networks?" (2022).
 

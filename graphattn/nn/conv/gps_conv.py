@@ -19,7 +19,7 @@ from graphattn.ops.backends import Call, choose_as_torch, why_not_fused
 
 
 class GPSConv(torch_geometric.nn.GPSConv):
-    r"""The layer of general, powerful, scalable graph transformers: local message passing beside global attention.
+    r"""The layer of general, powerful, scalable graph transformers: local message passing and global attention in parallel.
 
     .. math::
         h = \mathrm{norm}_1(x + \mathrm{conv}(x, E)) + \mathrm{norm}_2(x + \mathrm{attention}(x)), \qquad

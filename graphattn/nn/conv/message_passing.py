@@ -52,7 +52,7 @@ def why_not_default(layer: MessagePassing, steps: dict[str, object]) -> str | No
         if name in layer.__dict__ or getattr(type(layer), name) is not step:
             return f"{type(layer).__name__} has its own {name}"
     for name in _TEMPLATES:
-        # torch_geometric writes these two anew for each class, in modules that it names after them.
+        # torch_geometric generates these two for each class, in modules that it names after them.
         if not getattr(layer, name).__module__.endswith((f"_{name}", "torch_geometric.nn.conv.message_passing")):
             return f"{type(layer).__name__} has its own {name}"
     if not 0.0 <= layer.dropout <= 1.0 or (layer.training and layer.dropout == 1.0):

@@ -34,7 +34,7 @@ class TransformerConv(torch_geometric.nn.TransformerConv):
         \alpha_{i\cdot} = \mathrm{softmax}_j \; \frac{W_q x_i \cdot (W_k x_j + W_e e_{ij})}{\sqrt{d}}
 
     The attention goes through the fused kernels: no tensor of edges × heads × channels is made, and the edges are sorted once
-    for each `edge_index`. What the kernels do not serve runs torch_geometric's own code; `graphattn.why_not_fused` tells why.
+    for each `edge_index`. What the kernels do not serve runs torch_geometric's own code; `graphattn.why_not_fused` says why.
 
     Paper: Shi et al., "Masked label prediction: unified message passing model for semi-supervised classification" (2021).
 

@@ -49,5 +49,5 @@ inline = njit(
 
 
 def compile_kernel(function: Callable[[int], None], cached: bool) -> Any:
-    """Machine code of a function of the address of its arguments; `cached` keeps it beside the function's file."""
+    """Machine code of a function of the address of its arguments; `cached` keeps it next to the function's file."""
     return cfunc(types.void(types.int64), cache=cached, error_model="numpy", pipeline_class=KernelCompiler)(function)

@@ -201,7 +201,7 @@ def as_float(context: Any, bits: Any) -> Any:
 
 @intrinsic(prefer_literal=True)
 def take_next(context: Any, address: Any) -> Any:
-    """The counter at an address, which is then one more: how threads share out pieces of work (the only atomic there is)."""
+    """The counter at an address, which is then one more: how threads take items (the only atomic there is)."""
 
     def generate(ctx: Any, b: Any, signature: Any, a: Any) -> Any:
         return b.atomic_rmw("add", _pointer(b, a[0], _I64), _I64(1), "monotonic")

@@ -107,7 +107,7 @@ def _address(kernel: Kernel) -> int:
 def _compile(function: Callable[[int], None]) -> Any:
     from graphattn.ops.cpu.compiler import compile_kernel
 
-    # A damaged file in the cache must not stop the work, nor make every process to come compile anew.
+    # A damaged file in the cache must not stop the work, nor make every later process compile again.
     with contextlib.suppress(Exception):
         return compile_kernel(function, cached=True)
     store.forget(function.__module__.removeprefix(_PREFIX))

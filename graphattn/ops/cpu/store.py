@@ -22,7 +22,7 @@ from typing import NamedTuple
 
 from graphattn.cache import drop_oldest, user_cache, write_atomically
 
-# Numba keeps what it compiles beside the source, in the folder where Python keeps bytecode.
+# Numba keeps what it compiles next to the source, in the folder where Python keeps bytecode.
 _COMPILED = "__pycache__"
 _LIMIT = 256 * 2**20
 # Seconds that a process waits for another's kernel; most compile in two.

@@ -111,7 +111,7 @@ def _save(ctx: Any, inputs: tuple[Tensor, ...], output: Tensor) -> None:
 
 
 def _differentiate(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
-    """Linear in each of the three, so that every gradient is such a sum again, and gradients of gradients are, too."""
+    """Linear in each of the three, so that every gradient is such a sum again, and so are gradients of gradients."""
     query, key, value, ptr = ctx.saved_tensors
     of_query, of_key, of_value, _ = ctx.needs_input_grad
     return (

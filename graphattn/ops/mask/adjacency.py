@@ -46,7 +46,7 @@ class AdjacencyMask:
         The mask of an edge list is kept for as long as the tensor lives: the next call with the same tensor object and
         `num_nodes` returns the same mask. A change in place is noticed, and makes a new one; but torch sees no change made
         through `edge_index.data` or through a numpy array that shares its memory. A sparse matrix is kept likewise; tensors
-        made in inference mode, which count no changes, are read anew each time.
+        made in inference mode, which count no changes, are read again each time.
 
         Args:
             edge_index: a [2, edges] integer tensor (or torch_geometric `EdgeIndex`) with sources in row 0 and targets in

@@ -1,4 +1,4 @@
-"""Nodes that a graph does not have: each hears all nodes of its graph, and all of them hear it."""
+"""Virtual nodes, connected to every node of their graph."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ def with_virtual_nodes(mask: AdjacencyMask, blocks: BlockDiagonalMask, count: in
     [count, channels], and reads them off again as `out[nodes:].unflatten(0, (graphs, count))`.
 
     Edges are those of `mask`, with their types; then one from each node to each virtual node of its graph, of type
-    `mask.num_types`; then one from each virtual node to each node of its graph, of the type after that. Virtual nodes do not
-    hear each other. Those of an empty graph hear nothing, and attention gives them zero.
+    `mask.num_types`; then one from each virtual node to each node of its graph, of the type after that. Virtual nodes are
+    not connected to each other. Those of an empty graph have no edges, and attention gives them zero.
 
     It is made once, and the next call with the same arguments returns the same objects. Gilmer et al., "Neural message passing
     for quantum chemistry" (2017), section 5.2.

@@ -1,6 +1,6 @@
-"""The items of work of a GPU: rows of nearly one length beside each other, and rows with very many edges cut into parts.
+"""The items of work of a GPU: rows of similar length next to each other, and rows with very many edges cut into parts.
 
-Of full attention by matrix products: graphs of nearly one size beside each other, and large ones cut into tiles.
+Of full attention by matrix products: graphs of similar size next to each other, and large ones cut into tiles.
 """
 
 from __future__ import annotations

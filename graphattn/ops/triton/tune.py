@@ -1,4 +1,4 @@
-"""Which tile is the fastest: found out once for a kind of call on a kind of GPU, and kept on disk."""
+"""Which tile is the fastest: measured once for each kind of call and kind of GPU, and cached on disk."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _chosen: dict[str, Tile] = {}
 
 
 def fastest(kind: tuple[Any, ...], candidates: list[Tile], work: int, run: Callable[[Tile], None]) -> Tile:
-    """The fastest of some tiles; the first of them where that is not to be found out.
+    """The fastest of some tiles; the first of them where it cannot be measured.
 
     Tiles are tried when a kind of call is first made, and the choice is kept in the user's cache folder: another process
     chooses, and so rounds, the same. They are not tried in Triton's interpreter, where the work is little, and while a CUDA
@@ -64,7 +64,7 @@ def _measured(key: str, kind: tuple[Any, ...], candidates: list[Tile], run: Call
         times.append(min(start.elapsed_time(end) for start, end in pairwise(events)))
     best = candidates[times.index(min(times))]
     record = {"kind": [str(part) for part in kind], "gpu": _gpu(), "milliseconds": times, "tile": list(best)}
-    with contextlib.suppress(OSError, RuntimeError):  # nowhere to keep it: then every process finds out anew
+    with contextlib.suppress(OSError, RuntimeError):  # nowhere to keep it: then every process measures again
         write_atomically(user_cache("tiles") / f"{key}.json", json.dumps(record, indent=1).encode())
     return best
 

@@ -11,17 +11,17 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks.cuda import captured
-from graphattn.nn import EncoderLayer, FullSelfAttention, MaskedSelfAttention, Surroundings
+from graphattn.nn import AttentionContext, EncoderLayer, FullSelfAttention, MaskedSelfAttention
 from graphattn.ops import AdjacencyMask, BlockDiagonalMask
 
 pytestmark = [pytest.mark.cuda, pytest.mark.usefixtures("through_triton")]
 MOLECULES, ATOMS, WIDTH, EDGE_DIM = 64, 25, 32, 4
 TOLERANCE, ROUNDING = 1e-5, 1e-6
 
-Call = Callable[[nn.Module, Tensor, Surroundings], Any]
+Call = Callable[[nn.Module, Tensor, AttentionContext], Any]
 
 
-def around(device: str = "cuda") -> Surroundings:
+def around(device: str = "cuda") -> AttentionContext:
     """Rings of atoms, bound both ways, and vectors on their bonds."""
     atom = torch.arange(MOLECULES * ATOMS, device=device)
     graph = atom // ATOMS
@@ -30,14 +30,14 @@ def around(device: str = "cuda") -> Surroundings:
     generator = torch.Generator().manual_seed(0)
     edge_attr = torch.randn(bonds.shape[1], EDGE_DIM, generator=generator).to(device)
     mask = AdjacencyMask.from_edge_index(bonds, atom.shape[0])
-    return Surroundings(mask, BlockDiagonalMask.from_batch(graph), edge_attr)
+    return AttentionContext(mask, BlockDiagonalMask.from_batch(graph), edge_attr)
 
 
 def draw(seed: int, device: str = "cuda") -> Tensor:
     return torch.randn(MOLECULES * ATOMS, WIDTH, generator=torch.Generator().manual_seed(seed)).to(device)
 
 
-def training_step(layer: nn.Module, call: Call, x: Tensor, of: Surroundings) -> list[Tensor]:
+def training_step(layer: nn.Module, call: Call, x: Tensor, of: AttentionContext) -> list[Tensor]:
     """Output, and the gradients of the node vectors and of every parameter."""
     out = call(layer, x, of)
     gradients = torch.autograd.grad(out.square().sum(), [x, *layer.parameters()], materialize_grads=True, allow_unused=True)
@@ -53,16 +53,16 @@ def assert_close(found: list[Tensor], expected: list[Tensor]) -> None:
         assert float((actual - reference).abs().max()) <= allowed
 
 
-def _masked(layer: nn.Module, x: Tensor, of: Surroundings) -> Any:
+def _masked(layer: nn.Module, x: Tensor, of: AttentionContext) -> Any:
     return layer(x, of.adjacency, of.edge_attr if layer.edge_dim else None)
 
 
-def _full(layer: nn.Module, x: Tensor, of: Surroundings) -> Any:
+def _full(layer: nn.Module, x: Tensor, of: AttentionContext) -> Any:
     return layer(x, of.blocks)
 
 
-def _encoder(layer: nn.Module, x: Tensor, of: Surroundings) -> Any:
-    return layer(x, of)
+def _encoder(layer: nn.Module, x: Tensor, of: AttentionContext) -> Any:
+    return layer(x, of).x
 
 
 LAYERS: dict[str, tuple[Callable[[], nn.Module], Call]] = {
@@ -137,11 +137,11 @@ def test_a_compiled_layer_gives_the_same(monkeypatch: pytest.MonkeyPatch, name: 
     given, x = around(), draw(0).requires_grad_()
     edge_index = torch.stack([given.adjacency.source, given.adjacency.target])
 
-    def forward(layer: nn.Module, x: Tensor, of: Surroundings) -> Any:
+    def forward(layer: nn.Module, x: Tensor, of: AttentionContext) -> Any:
         if mask == "given":
             return call(layer, x, of)
         adjacency = AdjacencyMask.from_edge_index(edge_index, x.shape[0])
-        return call(layer, x, Surroundings(adjacency, of.blocks, of.edge_attr))
+        return call(layer, x, AttentionContext(adjacency, of.blocks, of.edge_attr))
 
     expected = training_step(layer, call, x, given)
     assert_close(training_step(layer, torch.compile(forward, fullgraph=True), x, given), expected)

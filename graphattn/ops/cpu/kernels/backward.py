@@ -1,4 +1,4 @@
-"""Backward, one end of the edges at a time; weights are formed anew from the kept statistics.
+"""Backward, one end of the edges at a time; weights are recomputed from the saved statistics.
 
 With COLUMNS off a row is a target: the gradients of its query, of the bias, of the edge features and of the weight vector,
 and the two statistics of the row that sources will need. With COLUMNS on a row is a source: the gradients of its key and of

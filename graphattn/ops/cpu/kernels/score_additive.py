@@ -24,7 +24,7 @@ from graphattn.ops.cpu.simd import add, div, exp, fma, head_sum, load, mul, spla
 if SCORE not in ("leaky_relu", "tanh"):
     raise ValueError(f"no additive kernel has the activation {SCORE!r}")
 
-# The gradients of the vector and of Wᵀ, summed over all edges of a piece of work.
+# The gradients of the vector and of Wᵀ, summed over all edges of an item.
 WEIGHT_SUMS = 0 if COLUMNS else KEY_ROW * (1 + (EDGE_CHANNELS if EDGE_KEY else 0))
 
 

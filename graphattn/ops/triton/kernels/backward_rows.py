@@ -1,8 +1,8 @@
 """Backward by targets: gradients of queries and of the dot product's vectors on edge features, and what sources need to know
-of a target. Weights are formed anew from the kept statistics.
+of a target. Weights are recomputed from the saved statistics.
 
 Under softmax a slope is α (g - Σ α g). The product of a row's output and its gradient is Σ α g but for rounding, which is much
-where the output is stored in half precision. So it is only where sums begin: rows sum α (g - that) · k, and beside it α · k
+where the output is stored in half precision. So it is only where sums begin: rows sum α (g - that) · k, and next to it α · k
 and α (g - that), from which the rest follows when the row is done. No row is read twice. The same for large graphs under full
 attention, in `tiles.py`.
 """
