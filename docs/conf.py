@@ -91,6 +91,7 @@ _PAGES = {
     "chem": ("graphattn.chem", "Molecules"),
     "networks": ("graphattn.networks", "Networks"),
     "data": ("graphattn.data", "Data sets"),
+    "package": ("graphattn", "Top level"),  # last: what no other page has
 }
 
 
@@ -106,12 +107,16 @@ def _entry(name: str, thing: object) -> list[str]:
 def _api_pages() -> None:
     """A page for each package, with the names that it exports: none can be forgotten, and none is listed that is gone."""
     folder, known = Path(__file__).parent / "api", set()
+    for path in folder.glob("*.rst"):  # of an earlier build, when there were other packages
+        if path.stem not in {*_PAGES, "index"}:
+            path.unlink()
     for page, (package, title) in _PAGES.items():
         module = importlib.import_module(package)
         lines = [title, "=" * len(title), "", f".. currentmodule:: {package}", ""]
         for name in module.__all__:
             thing = getattr(module, name)
-            if id(thing) not in known and not isinstance(thing, types.UnionType):  # a name of two packages stands once
+            hidden = isinstance(thing, (types.UnionType, types.ModuleType)) or name == "__version__"
+            if id(thing) not in known and not hidden:  # a name of two packages stands once
                 lines += _entry(name, thing)
             known.add(id(thing))
         (folder / f"{page}.rst").write_text("\n".join(lines), encoding="utf-8")
