@@ -23,6 +23,7 @@ extensions = [
     "sphinx_gallery.gen_gallery",
 ]
 exclude_patterns = ["_build", "figures", "sg_execution_times.rst", "gallery/*.ipynb", "gallery/*.py"]
+highlight_language = "none"  # of blocks without a language: commands and what they print
 html_theme = "furo"
 html_static_path = ["static"]
 html_css_files = ["pictures.css"]
@@ -65,9 +66,9 @@ def _in_the_repository(app: object, page: str, source: list[str]) -> None:
 
     def said(link: re.Match[str]) -> str:
         text, path = link.groups()
-        if path.startswith("examples/"):
+        if path.split("/")[0] == "examples":
             return f"[{text}](gallery/{Path(path).stem}.rst)" if path.endswith(".py") else f"[{text}](gallery/index.rst)"
-        return f"`{path}`" if Path(path).name == text else f"{text} (`{path}`)"
+        return f"`{path}`" if text in (path, Path(path).name) else f"{text} (`{path}`)"
 
     source[0] = re.sub(r"\[([^\]]+)\]\(\.\./([^)#]+)(?:#[^)]*)?\)", said, source[0])
 
