@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import runpy
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -97,3 +98,10 @@ def test_links_within_the_repository(page: str) -> None:
     text = (ROOT / page).read_text(encoding="utf-8")
     links = re.findall(r"\]\((?!https?:|#)([^)#\s]+)", text)
     assert not [link for link in links if not (ROOT / page).parent.joinpath(link).exists()]
+
+
+def test_the_picture_of_the_packages_has_them_all() -> None:
+    """docs/figures/floors.py has a line for every package: after a new one, add it there and draw the picture again."""
+    drawn = {name for floor in runpy.run_path(str(ROOT / "docs" / "figures" / "floors.py"))["floors"]() for name in floor}
+    packages = {path.parent.name for path in (ROOT / "graphattn").glob("*/__init__.py")}
+    assert packages <= drawn
