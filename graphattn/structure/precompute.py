@@ -1,4 +1,7 @@
-"""Structural encodings of many graphs at once: in parallel, and cached on disk."""
+"""Structural encodings of many graphs at once: in parallel, and cached on disk.
+
+What only this needs is imported where it is used: `graphattn.nn` imports the package of this file.
+"""
 
 from __future__ import annotations
 
@@ -11,13 +14,8 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import joblib
 import numpy as np
-import safetensors
-import safetensors.numpy
 import torch
-from rich.console import Console
-from rich.progress import MofNCompleteColumn, Progress
 from torch import Tensor
 from torch_geometric.data import Data
 from torch_geometric.transforms import BaseTransform, Compose
@@ -83,6 +81,9 @@ def precompute(
     pairs = sum(size**2 for size in sizes)
     out = [copy.copy(graph) for graph in graphs]
     if progress is True:
+        from rich.console import Console
+        from rich.progress import MofNCompleteColumn, Progress
+
         with Progress(*Progress.get_default_columns(), MofNCompleteColumn(), console=Console(stderr=True)) as bar:
             task = bar.add_task("structure of graphs", total=len(graphs))
             return precompute(graphs, transforms, n_jobs=n_jobs, cache=cache, progress=lambda done: bar.advance(task, done))
@@ -194,6 +195,8 @@ def _keys(bare: Data, transforms: list[StructuralTransform]) -> list[str]:
 
 def _run(tasks: list[tuple[Data, list[tuple[StructuralTransform, Path | None]]]], n_jobs: int | None) -> Iterator[list[Values]]:
     """The values of each task, in their order."""
+    import joblib
+
     if n_jobs is None:
         n_jobs = -1
         for number, task in enumerate(tasks, 1):
@@ -273,12 +276,16 @@ def _checksum(arrays: dict[str, np.ndarray]) -> str:
 
 
 def _store(path: Path, values: Values) -> None:
+    import safetensors.numpy
+
     arrays = {name: value.numpy() for name, value in values.items()}
     write_atomically(path, safetensors.numpy.save(arrays, {"checksum": _checksum(arrays)}))
 
 
 def _load(path: Path) -> Values | None:
     """The values of a cache file, or None where there is none or it is damaged."""
+    import safetensors
+
     try:
         with safetensors.safe_open(path, framework="np") as file:
             arrays: dict[str, Any] = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # no mapping

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from graphattn.nn.layers.base import EncoderOptions, with_weights
+from graphattn.nn.layers.base import with_weights
 from graphattn.nn.layers.context import AttentionContext, AttentionOut
 from graphattn.nn.layers.inputs import blocks_of, check_vectors
 from graphattn.nn.layers.scored import ScoredSelfAttention
@@ -67,17 +67,6 @@ class FullSelfAttention(ScoredSelfAttention):
         """
         check_vectors(x, self.in_channels)
         return self._attend(x, blocks_of(x, batch), pair_bias, None, None, return_attention)
-
-    @classmethod
-    def for_encoder(cls, kind: str, options: EncoderOptions) -> FullSelfAttention:
-        return cls(
-            options.channels,
-            options.channels,
-            options.heads,
-            score=options.score,
-            normaliser=options.normaliser,
-            dropout=options.dropout,
-        )
 
     def attend(self, x: Tensor, context: AttentionContext, return_attention: bool = False) -> AttentionOut:
         return with_weights(self(x, context.blocks, pair_bias=context.pair_bias, return_attention=return_attention))

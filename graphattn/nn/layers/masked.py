@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from graphattn.errors import InputError
-from graphattn.nn.layers.base import EncoderOptions, with_weights
+from graphattn.nn.layers.base import EncoderOptions, SelfAttention, with_weights
 from graphattn.nn.layers.context import AttentionContext, AttentionOut
 from graphattn.nn.layers.inputs import check_vectors
 from graphattn.nn.layers.scored import ScoredSelfAttention
@@ -137,17 +139,8 @@ class MaskedSelfAttention(ScoredSelfAttention):
             return map_rows(mask.type_columns.to(table.dtype), table.t().unsqueeze(0)).squeeze(1)
 
     @classmethod
-    def for_encoder(cls, kind: str, options: EncoderOptions) -> MaskedSelfAttention:
-        return cls(
-            options.channels,
-            options.channels,
-            options.heads,
-            score=options.score,
-            normaliser=options.normaliser,
-            edge_dim=options.edge_dim,
-            edge_types=options.edge_types,
-            dropout=options.dropout,
-        )
+    def for_encoder(cls, kind: str, options: EncoderOptions, **more: Any) -> SelfAttention:
+        return super().for_encoder(kind, options, edge_dim=options.edge_dim, edge_types=options.edge_types, **more)
 
     def attend(self, x: Tensor, context: AttentionContext, return_attention: bool = False) -> AttentionOut:
         edge_attr = context.edge_attr if self.edge_dim is not None else None

@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
 from graphattn.errors import InputError
-from graphattn.nn.layers.base import SelfAttention
+from graphattn.nn.layers.base import EncoderOptions, SelfAttention
 from graphattn.nn.projection import is_plain, project_together
 from graphattn.ops import SCORES, EdgeFeatures, Mask, Static, attention, normaliser_of
 from graphattn.ops.score import make_score
@@ -34,6 +36,13 @@ class ScoredSelfAttention(SelfAttention):
         self.lin_out = nn.Linear(out_channels, out_channels, bias) if out_proj else None
         shape = SCORES[score].weight_shape(heads, out_channels // heads)
         self.att = None if shape is None else nn.Parameter(torch.empty(shape))
+
+    @classmethod
+    def for_encoder(cls, kind: str, options: EncoderOptions, **more: Any) -> SelfAttention:
+        common: dict[str, Any] = {"score": options.score, "normaliser": options.normaliser, "dropout": options.dropout}
+        make: Any = cls  # a subclass takes these by name, and has defaults for the rest
+        made: SelfAttention = make(options.channels, options.channels, options.heads, **common, **more)
+        return made
 
     def reset_parameters(self) -> None:
         super().reset_parameters()

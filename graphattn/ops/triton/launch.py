@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from typing import Any
 
@@ -15,6 +14,7 @@ from graphattn.ops.triton import launch_blocks
 from graphattn.ops.triton.kernels import forward as forward_kernels
 from graphattn.ops.triton.kernels.backward_columns import backward_columns, merge_columns
 from graphattn.ops.triton.kernels.backward_rows import backward_rows, merge_rows
+from graphattn.ops.triton.start import nodes_and_pairs, start, with_stride
 from graphattn.ops.triton.tiles import Tile, power_of_two, tile_heads, tiles
 from graphattn.ops.triton.tune import fastest
 
@@ -28,32 +28,24 @@ _COMPUTE = {torch.float32: tl.float32, torch.float64: tl.float64}
 
 def forward(inputs: Inputs) -> tuple[Tensor, Tensor, Tensor]:
     """Output, statistics and sums of edge features."""
-    query, key, value = inputs.tables
+    query, _, value = inputs.tables
     outputs = empty_outputs(inputs, query, value)
     out, statistics, feature_sums = outputs
     if launch_blocks.serves(inputs):
         launch_blocks.forward(inputs, out, statistics)
         return outputs
     form, items = _form(inputs, query, value), inputs.row_items
-    weight, bias, attr, edge_key = inputs.extras
     states = _states(items, inputs.row_pointers, form, 2 + form["VALUE_CHANNELS"] + form["EDGE_CHANNELS"])
-    grouped = (inputs.row_pointers, inputs.row_neighbours, inputs.row_edges)
+    arguments = _of_rows(inputs) | form
+    arguments |= {"out": out, "statistics": statistics, "feature_sums": feature_sums, "states": states}
 
     def run(tile: Tile) -> None:
-        forward_kernels.forward[_grid(items, tile, form)](
-            items, items.shape[0], *grouped, query, query.stride(0), key, key.stride(0), value, value.stride(0),
-            weight, bias, attr, edge_key, *_dropout(inputs), out, statistics, feature_sums, states,
-            **form, **_padded(form, tile), ROWS=tile.rows, EDGES=tile.edges, num_warps=tile.warps,
-        )  # fmt: skip
+        start(forward_kernels.forward, _grid(items, tile, form), arguments | _of_tile(form, tile), num_warps=tile.warps)
 
     if items.shape[0]:
         tile = _run("forward", inputs, form, items, run)
         if states is not None:
-            forward_kernels.merge[_merges(states, tile, form)](
-                items, inputs.row_pointers, out, statistics, feature_sums, states,
-                **_chosen(form, "HEADS", "VALUE_CHANNELS", "EDGE_CHANNELS", "NORMALISER", "COMPUTE", "EDGE_VALUE"),
-                **_chosen(_padded(form, tile), "TILE_HEADS", "VALUE_PADDED", "EDGE_PADDED"), num_warps=1,
-            )  # fmt: skip
+            start(forward_kernels.merge, _merges(states, tile, form), arguments | _of_tile(form, tile), num_warps=1)
     return outputs
 
 
@@ -90,31 +82,23 @@ def _backward_rows(
     gradients: Gradients,
 ) -> None:  # fmt: skip
     """Gradients of query and edge_key, and the statistics of targets that `_backward_columns` wants."""
-    query, key, value = inputs.tables
+    query, _, value = inputs.tables
     of_query, of_edge_key = gradients.query, gradients.edge_key
     if inputs.key is None:
         of_query = of_query.select(1, 0)
     form, items = _form(inputs, query, value), inputs.row_items
-    weight, bias, attr, edge_key = inputs.extras
     states = _states(items, inputs.row_pointers, form, 2 + 2 * form["KEY_CHANNELS"] + 2 * form["EDGE_CHANNELS"])
-    grouped = (inputs.row_pointers, inputs.row_neighbours, inputs.row_edges)
+    arguments = _of_rows(inputs) | form
+    arguments |= {"out": out, "gradient": gradient, "feature_gradient": feature_gradient, "kept": kept, "states": states}
+    arguments |= {"statistics": statistics, "of_edge_key": of_edge_key} | with_stride("of_query", of_query)
 
     def run(tile: Tile) -> None:
-        backward_rows[_grid(items, tile, form)](
-            items, items.shape[0], *grouped, query, query.stride(0), key, key.stride(0), value, value.stride(0),
-            weight, bias, attr, edge_key, *_dropout(inputs), out, gradient, feature_gradient, kept, statistics,
-            of_query, of_query.stride(0), of_edge_key, states,
-            **form, **_padded(form, tile), ROWS=tile.rows, EDGES=tile.edges, num_warps=tile.warps,
-        )  # fmt: skip
+        start(backward_rows, _grid(items, tile, form), arguments | _of_tile(form, tile), num_warps=tile.warps)
 
     if items.shape[0]:
         tile = _run("backward_rows", inputs, form, items, run)
         if states is not None:
-            names = ("HEADS", "KEY_CHANNELS", "VALUE_CHANNELS", "EDGE_CHANNELS", "SCORE", "NORMALISER", "COMPUTE")
-            merge_rows[_merges(states, tile, form)](
-                items, inputs.row_pointers, weight, out, gradient, kept, statistics, of_query, of_query.stride(0),
-                of_edge_key, states, **_chosen(form, *names, "EDGE_KEY", "SCALE"), **_padded(form, tile), num_warps=1,
-            )  # fmt: skip
+            start(merge_rows, _merges(states, tile, form), arguments | _of_tile(form, tile), num_warps=1)
 
 
 def _backward_columns(
@@ -122,42 +106,34 @@ def _backward_columns(
     needs: list[bool],
 ) -> Tensor | None:  # fmt: skip
     """Gradients of key, value, bias and attr; returns that of weight, where it is wanted."""
-    query, key, value = inputs.tables
+    query, _, value = inputs.tables
     of_key, of_value, of_bias, of_attr = gradients.key, gradients.value, gradients.bias, gradients.attr
     if inputs.key is None:
         _, of_key, of_value = gradients.query.unbind(1)
     form, items = _form(inputs, query, value), inputs.column_items
-    weight, bias, attr, edge_key = inputs.extras
+    weight = inputs.weight
     states = _states(items, inputs.column_pointers, form, form["KEY_CHANNELS"] + form["VALUE_CHANNELS"])
-    grouped = (inputs.column_pointers, inputs.column_neighbours, inputs.column_edges)
-    value_out = (None, 0) if form["SHARED"] else (of_value, of_value.stride(0))
     sums = None
     if weight is not None and needs[3]:
         most = max(min(_MOST_SUMS, _MOST_OF_SUMS // weight.numel()), 1)
         sums = torch.empty((min(items.shape[0], most), *weight.shape), dtype=weight.dtype, device=weight.device)
+    arguments = _of_columns(inputs) | form
+    arguments |= {"gradient": gradient, "feature_gradient": feature_gradient, "statistics": statistics, "states": states}
+    arguments |= with_stride("of_key", of_key) | with_stride("of_value", None if form["SHARED"] else of_value)
+    arguments |= {"of_bias": of_bias if of_bias.numel() else None, "of_attr": of_attr if of_attr.numel() else None}
+    arguments["of_weight"] = sums
 
     def run(tile: Tile) -> None:
         programs, groups = _grid(items, tile, form)
         if sums is not None:
             programs = min(programs, sums.shape[0])
             sums.zero_()
-        backward_columns[programs, groups](
-            items, items.shape[0], *grouped, key, key.stride(0), value, value.stride(0), query, query.stride(0),
-            weight, bias, attr, edge_key, *_dropout(inputs), gradient, feature_gradient, statistics,
-            of_key, of_key.stride(0), *value_out, of_bias if of_bias.numel() else None, of_attr if of_attr.numel() else None,
-            sums, states,
-            **form, **_padded(form, tile), ROWS=tile.rows, EDGES=tile.edges, num_warps=tile.warps,
-        )  # fmt: skip
+        start(backward_columns, (programs, groups), arguments | _of_tile(form, tile), num_warps=tile.warps)
 
     if items.shape[0]:
         tile = _run("backward_columns", inputs, form, items, run)
         if states is not None:
-            names = ("HEADS", "KEY_CHANNELS", "VALUE_CHANNELS", "SCORE", "SHARED", "COMPUTE", "SCALE")
-            merge_columns[_merges(states, tile, form)](
-                items, inputs.column_pointers, weight, of_key, of_key.stride(0), *value_out, states,
-                **_chosen(form, *names), **_chosen(_padded(form, tile), "TILE_HEADS", "KEY_PADDED", "VALUE_PADDED"),
-                num_warps=1,
-            )  # fmt: skip
+            start(merge_columns, _merges(states, tile, form), arguments | _of_tile(form, tile), num_warps=1)
     return None if sums is None else sums.sum(0)
 
 
@@ -196,8 +172,11 @@ def _form(inputs: Inputs, query: Tensor, value: Tensor) -> dict[str, Any]:
     }
 
 
-def _padded(form: dict[str, Any], tile: Tile) -> dict[str, int]:
+def _of_tile(form: dict[str, Any], tile: Tile) -> dict[str, int]:
+    """The constants of a kernel that a tile decides."""
     return {
+        "ROWS": tile.rows,
+        "EDGES": tile.edges,
         "TILE_HEADS": tile.heads,
         "KEY_PADDED": power_of_two(form["KEY_CHANNELS"]),
         "VALUE_PADDED": power_of_two(form["VALUE_CHANNELS"]),
@@ -223,10 +202,17 @@ def _states(items: Tensor, pointers: Tensor, form: dict[str, Any], length: int) 
     return torch.empty((min(2 * more, items.shape[0]), form["HEADS"], length), dtype=dtype, device=items.device)
 
 
-def _dropout(inputs: Inputs) -> tuple[Tensor | None, int]:
-    """Seed, and the threshold that a random word must reach for its weight to be kept."""
-    return inputs.seed, math.ceil(inputs.dropout * 2**32)
+def _of_rows(inputs: Inputs) -> dict[str, Any]:
+    """What a kernel reads that goes over the edges by target, by the names of its arguments."""
+    return _of_edges(inputs, inputs.row_items, inputs.row_pointers, inputs.row_neighbours, inputs.row_edges)
 
 
-def _chosen(constants: dict[str, Any], *names: str) -> dict[str, Any]:
-    return {name: constants[name] for name in names}
+def _of_columns(inputs: Inputs) -> dict[str, Any]:
+    """The same for a kernel that goes over the edges by source."""
+    return _of_edges(inputs, inputs.column_items, inputs.column_pointers, inputs.column_neighbours, inputs.column_edges)
+
+
+def _of_edges(inputs: Inputs, items: Tensor, pointers: Tensor, neighbours: Tensor, edges: Tensor | None) -> dict[str, Any]:
+    weight, bias, attr, edge_key = inputs.extras
+    of_edges = {"items": items, "num_items": items.shape[0], "pointers": pointers, "neighbours": neighbours, "edges": edges}
+    return nodes_and_pairs(inputs) | of_edges | {"weight": weight, "bias": bias, "attr": attr, "edge_keys": edge_key}

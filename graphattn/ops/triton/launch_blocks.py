@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
@@ -13,6 +12,7 @@ from graphattn.ops.inputs import Gradients, Inputs
 from graphattn.ops.normaliser import normaliser_of
 from graphattn.ops.triton import schedule
 from graphattn.ops.triton.kernels import blocks, tiles
+from graphattn.ops.triton.start import nodes_and_pairs, start, with_stride
 from graphattn.ops.triton.tiles import power_of_two
 
 # Channels of a head, of keys or values, that a tile can hold.
@@ -39,41 +39,42 @@ def serves(inputs: Inputs) -> bool:
 
 def forward(inputs: Inputs, out: Tensor, statistics: Tensor) -> None:
     """Writes the output and, under softmax, each target's largest score and inverse sum."""
-    tables, form, heads = _tables(inputs), _form(inputs), out.shape[1]
+    form, heads = _form(inputs), out.shape[1]
     wide = out.dtype == torch.float32
+    arguments = _arguments(inputs) | form | {"out": out, "statistics": statistics}
     for size in _sizes(inputs):
         rows, columns = min(size.span, _PART) if wide else size.span, min(size.span, _PART)
-        blocks.forward[size.lines * heads, size.span // rows](
-            inputs.tiles, size.begin, inputs.row_pointers, *tables, out, statistics,
-            **form, ROWS=rows, COLUMNS=columns, **_resources(rows, columns, form, wide),
-        )  # fmt: skip
+        of_size = {"begin": size.begin, "ROWS": rows, "COLUMNS": columns}
+        grid = size.lines * heads, size.span // rows
+        start(blocks.forward, grid, arguments | of_size, **_resources(rows, columns, form, wide))
 
 
 def backward(inputs: Inputs, gradient: Tensor, out: Tensor, statistics: Tensor, gradients: Gradients) -> None:
     """Writes the gradients of query, key, value and bias; where values are the keys, both in one."""
-    tables, form, heads = _tables(inputs), _form(inputs), out.shape[1]
+    form, heads = _form(inputs), out.shape[1]
     wide = out.dtype == torch.float32
     of_query, of_key, of_value, _, of_bias, *_ = gradients
     if inputs.key is None:
         of_query, of_key, of_value = of_query.unbind(1)
-    of_values = (None, 0) if inputs.key is not None and inputs.value is None else (of_value, of_value.stride(0))
-    of_sources = of_key, of_key.stride(0), *of_values, of_bias if of_bias.numel() else None
+    is_shared = inputs.key is not None and inputs.value is None
     needs_delta = normaliser_of(inputs.normaliser).needs_delta
     means = gradient.new_empty(gradient.shape[:2] if needs_delta else (0,), dtype=torch.float32)
+    arguments = _arguments(inputs) | form | {"out": out, "gradient": gradient, "statistics": statistics, "means": means}
+    arguments |= with_stride("of_query", of_query) | with_stride("of_key", of_key)
+    arguments |= with_stride("of_value", None if is_shared else of_value)
+    arguments["of_bias"] = of_bias if of_bias.numel() else None
     for size in _sizes(inputs):
-        given = inputs.tiles, size.begin, inputs.row_pointers, *tables
+        arguments["begin"] = size.begin
         if size.is_whole and size.span <= _most_at_once(inputs, form, wide):
-            blocks.backward[(size.lines * heads,)](
-                *given, gradient, statistics, of_query, of_query.stride(0), *of_sources,
-                **form, NODES=size.span, **_resources(size.span, size.span, form, wide),
-            )  # fmt: skip
+            resources = _resources(size.span, size.span, form, wide)
+            start(blocks.backward, (size.lines * heads,), arguments | {"NODES": size.span}, **resources)
             continue
         rows = min(size.span, _PART if wide else schedule.TILE)
         columns = min(rows, _PART // 2 if wide else _PART)
-        grid = size.lines * heads, size.span // rows
-        options = form | _resources(rows, columns, form, wide) | {"ROWS": rows, "COLUMNS": columns}
-        tiles.backward_rows[grid](*given, out, gradient, statistics, means, of_query, of_query.stride(0), **options)
-        tiles.backward_columns[grid](*given, gradient, statistics, means, *of_sources, **options)
+        for kernel in (tiles.backward_rows, tiles.backward_columns):
+            constants = {"ROWS": rows, "COLUMNS": columns}
+            grid = size.lines * heads, size.span // rows
+            start(kernel, grid, arguments | constants, **_resources(rows, columns, form, wide))
 
 
 def _sizes(inputs: Inputs) -> Iterator[_Size]:
@@ -86,11 +87,9 @@ def _sizes(inputs: Inputs) -> Iterator[_Size]:
         begin = end
 
 
-def _tables(inputs: Inputs) -> tuple[Any, ...]:
-    """What all kernels read of nodes and pairs."""
-    query, key, value = inputs.tables
-    tables = query, query.stride(0), key, key.stride(0), value, value.stride(0)
-    return *tables, inputs.extras[1], inputs.seed, math.ceil(inputs.dropout * 2**32)
+def _arguments(inputs: Inputs) -> dict[str, Any]:
+    """What all kernels read, by the names of their arguments."""
+    return nodes_and_pairs(inputs) | {"table": inputs.tiles, "pointers": inputs.row_pointers}
 
 
 def _form(inputs: Inputs) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Return probabilities of random walks: exact, and estimated from random probes. See `AddRandomWalk`."""
+"""Return probabilities of random walks on large graphs: exact, and estimated from random probes. See `AddRandomWalk`."""
 
 from __future__ import annotations
 
@@ -10,12 +10,9 @@ import torch
 from numba import njit
 from scipy import sparse
 from scipy.sparse.csgraph import connected_components
-from torch import Tensor
 
 from graphattn.structure.graphs import Graphs
 
-# Up to so many nodes dense matrices, many graphs at a time, are quicker than sparse ones.
-_DENSE_NODES = 256
 # Multiplications that "auto" spends on the exact values of one graph: a few seconds on two cores.
 _EXACT_WORK = 2e10
 # Multiplications for the exact third and fourth step of a graph that is estimated; only enormous hubs need more.
@@ -26,23 +23,15 @@ _BLOCK = 32
 Matrix = tuple[np.ndarray, np.ndarray, np.ndarray]
 
 
-def return_probabilities(graphs: Graphs, steps: int, method: str, probes: int) -> Tensor:
-    """The return probabilities of all nodes, float64, [nodes, steps]; the arguments are those of `AddRandomWalk`."""
-    out = torch.zeros(graphs.num_nodes, steps, dtype=torch.float64, device=graphs.ptr.device)
-    most_nodes = 0 if method == "estimate" else _DENSE_NODES
-    for _, nodes, matrix in graphs.by_size(most_nodes):
-        out[nodes] = _dense_returns(matrix, steps)
-    large = (graphs.sizes > most_nodes).nonzero().flatten().tolist()
-    if large:
-        adjacency = _adjacency(graphs)
-        for graph in large:
-            own = slice(int(graphs.ptr[graph]), int(graphs.ptr[graph + 1]))
-            returns = _sparse_returns(adjacency[own][:, own], steps, method, probes)
-            out[own] = torch.from_numpy(returns).to(out.device)
-    return out
+def sparse_returns(graphs: Graphs, some: list[int], steps: int, method: str, probes: int) -> Iterator[tuple[slice, np.ndarray]]:
+    """The nodes of some graphs and their return probabilities, [nodes, steps]; the arguments are those of `AddRandomWalk`."""
+    adjacency = _adjacency(graphs)
+    for graph in some:
+        own = slice(int(graphs.ptr[graph]), int(graphs.ptr[graph + 1]))
+        yield own, _returns_of_graph(adjacency[own][:, own], steps, method, probes)
 
 
-def _sparse_returns(adjacency: sparse.csr_array, steps: int, method: str, probes: int) -> np.ndarray:
+def _returns_of_graph(adjacency: sparse.csr_array, steps: int, method: str, probes: int) -> np.ndarray:
     """The return probabilities of one graph, [nodes, steps]."""
     work = adjacency.nnz * adjacency.shape[0] * steps / 2
     few = adjacency.shape[0] <= probes or work <= _EXACT_WORK
@@ -114,19 +103,6 @@ def _first_steps(walk: sparse.csr_array) -> np.ndarray:
     if np.diff(walk.indptr) @ np.diff(back.indptr).astype(np.float64) > _FOURTH_STEP_WORK:
         return two
     return np.concatenate([two, _third_and_fourth(_parts(walk), _parts(back))], 1)
-
-
-def _dense_returns(adjacency: Tensor, steps: int) -> Tensor:
-    """The return probabilities of many graphs of one size, [graphs, nodes, nodes] → [graphs, nodes, steps]."""
-    degree = adjacency.sum(-1, keepdim=True)
-    walk = adjacency / torch.where(degree > 0, degree, 1)
-    power, columns = walk, [walk.diagonal(dim1=1, dim2=2)]
-    for step in range(2, steps + 1):
-        # Only the diagonal is needed: that of P^a P^b costs no product, and half of the powers are enough.
-        longer = walk @ power if step % 2 else power
-        columns.append((longer * power.mT).sum(-1))
-        power = longer
-    return torch.stack(columns, -1)
 
 
 def _adjacency(graphs: Graphs) -> sparse.csr_array:

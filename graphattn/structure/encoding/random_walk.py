@@ -1,11 +1,15 @@
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
 
 from graphattn.errors import InputError
 from graphattn.structure.graphs import Graphs
 from graphattn.structure.kind import Encoding
 from graphattn.structure.transform import StructuralTransform
+
+# Up to so many nodes dense matrices, many graphs at a time, are quicker than sparse ones.
+_DENSE_NODES = 256
 
 
 class AddRandomWalk(StructuralTransform):
@@ -60,9 +64,17 @@ class AddRandomWalk(StructuralTransform):
         self.weight = weight
 
     def compute(self, graphs: Graphs) -> dict[str, Tensor]:
-        from graphattn.structure.compute.return_probabilities import return_probabilities
+        out = torch.zeros(graphs.num_nodes, self.steps, dtype=torch.float64, device=graphs.ptr.device)
+        most_nodes = 0 if self.method == "estimate" else _DENSE_NODES
+        for _, nodes, matrix in graphs.by_size(most_nodes):
+            out[nodes] = _dense_returns(matrix, self.steps)
+        large = (graphs.sizes > most_nodes).nonzero().flatten().tolist()
+        if large:
+            from graphattn.structure.compute.return_probabilities import sparse_returns
 
-        return {"random_walk_pe": return_probabilities(graphs, self.steps, self.method, self.probes).float()}
+            for own, returns in sparse_returns(graphs, large, self.steps, self.method, self.probes):
+                out[own] = torch.from_numpy(returns).to(out.device)
+        return {"random_walk_pe": out.float()}
 
 
 class RandomWalkEncoding(Encoding):
@@ -88,3 +100,16 @@ class RandomWalkEncoding(Encoding):
 
     def forward(self, encoding: Tensor) -> Tensor:
         return self.embed(encoding)
+
+
+def _dense_returns(adjacency: Tensor, steps: int) -> Tensor:
+    """The return probabilities of many graphs of one size, [graphs, nodes, nodes] → [graphs, nodes, steps]."""
+    degree = adjacency.sum(-1, keepdim=True)
+    walk = adjacency / torch.where(degree > 0, degree, 1)
+    power, columns = walk, [walk.diagonal(dim1=1, dim2=2)]
+    for step in range(2, steps + 1):
+        # Only the diagonal is needed: that of P^a P^b costs no product, and half of the powers are enough.
+        longer = walk @ power if step % 2 else power
+        columns.append((longer * power.mT).sum(-1))
+        power = longer
+    return torch.stack(columns, -1)
