@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import runpy
 from collections.abc import Iterator
@@ -105,3 +106,19 @@ def test_the_picture_of_the_packages_has_them_all() -> None:
     drawn = {name for floor in runpy.run_path(str(ROOT / "docs" / "figures" / "floors.py"))["floors"]() for name in floor}
     packages = {path.parent.name for path in (ROOT / "graphattn").glob("*/__init__.py")}
     assert packages <= drawn
+
+
+def test_the_figures_of_drop_in_layers_are_those_of_the_benchmarks() -> None:
+    cases = json.loads((ROOT / "benchmarks" / "results" / "dropin.json").read_text(encoding="utf-8"))["cases"]
+    page = (ROOT / "docs" / "speed.md").read_text(encoding="utf-8")
+    table = page.partition("## Attention alone")[0]
+    rows = re.findall(r"^\| .* \| ([\d.]+)× \| ([\d.]+)× \| ([\d.]+)× \|$", table, re.MULTILINE)
+    measured = [[case["figures"][f"{what} pyg/ours"] for what in ("forward", "step", "memory")] for case in cases.values()]
+    assert len(rows) == len(measured)
+    said = sorted([float(number) for number in row] for row in rows)
+    for row, figures in zip(said, sorted(measured), strict=True):
+        assert row == pytest.approx(figures, abs=0.06, rel=0.02)
+    gatv2 = cases["dropin-gatv2-power-law"]["figures"]
+    found = re.search(r"\*\*(\d+)× faster, (\d+)× less memory\*\*", (ROOT / "README.md").read_text(encoding="utf-8"))
+    assert found
+    assert [int(number) for number in found.groups()] == [round(gatv2["step pyg/ours"]), round(gatv2["memory pyg/ours"])]
