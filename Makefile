@@ -1,7 +1,7 @@
 # make demo    both jobs on data that ships with the installed packages
 # make test    ruff, mypy and the suite
 # make test-all    the laws over all forms of the op, too, whose CPU kernels take half an hour to compile the first time
-# make docs    the documentation as a site, in docs/_build/html
+# make docs    the documentation as a site, in docs/_build/html; runs the examples, and again only those that changed
 # make .venv   the environment alone
 # make clean   remove the environment, caches and runs
 
@@ -47,5 +47,5 @@ docs: .venv/docs
 	@touch $@
 
 clean:
-	rm -rf .venv runs docs/_build .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv runs docs/_build docs/gallery .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

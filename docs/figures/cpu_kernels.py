@@ -1,4 +1,4 @@
-"""Draws docs/images/cpu_kernels.png: the two kinds of sweeps of the fused CPU kernels, and the items of work.
+"""Draws docs/images/cpu_kernels.png: the two kinds of sweeps of the fused CPU kernels, and the work items.
 
 python docs/figures/cpu_kernels.py
 """
@@ -20,7 +20,7 @@ IMAGE = Path(__file__).parents[1] / "images" / "cpu_kernels.png"
 QUERY, KEY, VALUE, GRADIENT, STATISTICS = "#56B4E9", "#E69F00", "#009E73", "#D55E00", "#CC79A7"
 INK, LINE, SHADE = "#222222", "#8A8A8A", "#F3F3F3"
 WIDTH, HEIGHT = 80, 86.5  # tenths of an inch
-NODES, SLOT = 14, 1.55  # rows of a drawn table, and their height
+NODES, SLOT = 14, 1.55  # drawn rows of a tensor, and their height
 BLOCK = 4
 
 
@@ -40,7 +40,7 @@ def main() -> None:
 
 
 def draw_row_sweep(ax: Axes, top: float) -> None:
-    title(ax, top, "Row sweep", "for each target i: forward, and in backward once more")
+    title(ax, top, "Row sweep", "for each target i: forward, and again in backward")
     draw_gathers(ax, top, "sources j\nof row i", [2, 3, 7, 11, 1, 5, 8, 12, 4, 13], {"K": (KEY, 24, 8), "V": (VALUE, 37, 8)})
     box(ax, 52.5, top - 27.6, 26.5, 24.6)
     strip(ax, 54, top - 6.6, QUERY, "$q_i$")
@@ -80,7 +80,7 @@ def draw_column_sweep(ax: Axes, top: float) -> None:
 def draw_gathers(
     ax: Axes, top: float, label: str, nodes: Sequence[int], tables: Mapping[str, tuple[str, float, float]]
 ) -> None:
-    """A row's list of neighbours, in blocks, and the rows of the tables that its first block reads."""
+    """A row's list of neighbours, in blocks, and the rows of the tensors that its first block reads."""
     first, bottom = top - 6.4, top - 6.4 - NODES * SLOT
     text(ax, 9.8, top - 4.4, label, ha="center", size=7.5)
     for name, (colour, left, width) in tables.items():
@@ -113,7 +113,7 @@ def draw_gathers(
     ax.plot([12.1, lefts[0]], [start, ahead + SLOT / 2], color=INK, linewidth=0.8, linestyle=(0, (3, 2)))
     for _, left, width in tables.values():
         ax.add_patch(Rectangle((left, ahead), width, SLOT, fill=False, edgecolor=INK, linewidth=1, linestyle=(0, (3, 2))))
-    text(ax, 12.5, bottom - 0.9, "– – –  asked for 8 edges ahead", size=7, colour="#555555")
+    text(ax, 12.5, bottom - 0.9, "– – –  prefetched 8 edges ahead", size=7, colour="#555555")
 
 
 def slot_bottom(first: float, slot: int) -> float:
@@ -122,7 +122,7 @@ def slot_bottom(first: float, slot: int) -> float:
 
 
 def draw_items(ax: Axes, top: float) -> None:
-    title(ax, top, "Items of work", "cut by the graph alone, never by the number of threads")
+    title(ax, top, "Work items", "cut by the graph alone, never by the number of threads")
     edges = [0.0, 11.0, 21.5, 32.5, 41.0, 50.0, 55.5, 66.5, 77.0]
     hub = range(3, 6)
     low, height = top - 10.0, 3.4
@@ -130,7 +130,7 @@ def draw_items(ax: Axes, top: float) -> None:
     for number, (left, right) in enumerate(pairwise(edges)):
         colour = KEY if number in hub else (SHADE if number % 2 else "white")
         ax.add_patch(Rectangle((1.5 + left, low), right - left, height, facecolor=colour, edgecolor=INK, linewidth=1))
-        text(ax, 1.5 + (left + right) / 2, low + height / 2, f"piece {number}", ha="center", size=7.5)
+        text(ax, 1.5 + (left + right) / 2, low + height / 2, f"item {number}", ha="center", size=7.5)
         if number not in hub:
             # Whole rows: short ones, of different lengths.
             steps = (0.19, 0.34, 0.47, 0.71, 0.83) if number % 2 else (0.12, 0.4, 0.55, 0.66, 0.9)
@@ -167,7 +167,7 @@ def draw_items(ax: Axes, top: float) -> None:
         ax,
         1.5,
         low - 4.4,
-        "Threads take the next piece\nfrom a counter, and finish\ntheir rows on their own.",
+        "Threads take the next item\nfrom a counter and finish\nwhole rows themselves.",
         size=7.5,
         va="center",
     )

@@ -1,8 +1,10 @@
-"""The Python of README and the guides runs: each page in one namespace, with small data where it takes some for granted."""
+"""The Python of README and the documentation runs: each page in one namespace, with small data for the names it assumes."""
 
 from __future__ import annotations
 
+import json
 import re
+import runpy
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,11 +20,15 @@ from graphattn.structure import STRUCTURE
 ROOT = Path(__file__).parents[2]
 # Page → number of its blocks: a page that is not listed, or has another number, is a change to look at.
 BLOCKS = {
-    "README.md": 5,
+    "README.md": 3,
     "docs/cpu_kernels.md": 6,
     "docs/drop_in.md": 4,
     "docs/gpu_kernels.md": 1,
+    "docs/layers.md": 3,
     "docs/structure.md": 2,
+    "docs/tutorial_molecules.md": 5,
+    "docs/tutorial_network.md": 5,
+    "docs/tutorial_pyg_model.md": 5,
 }
 PAGES = ["README.md", "CONTRIBUTING.md", *sorted(str(path.relative_to(ROOT)) for path in (ROOT / "docs").glob("*.md"))]
 
@@ -93,3 +99,26 @@ def test_links_within_the_repository(page: str) -> None:
     text = (ROOT / page).read_text(encoding="utf-8")
     links = re.findall(r"\]\((?!https?:|#)([^)#\s]+)", text)
     assert not [link for link in links if not (ROOT / page).parent.joinpath(link).exists()]
+
+
+def test_the_picture_of_the_packages_has_them_all() -> None:
+    """docs/figures/floors.py has a line for every package: after a new one, add it there and draw the picture again."""
+    drawn = {name for floor in runpy.run_path(str(ROOT / "docs" / "figures" / "floors.py"))["floors"]() for name in floor}
+    packages = {path.parent.name for path in (ROOT / "graphattn").glob("*/__init__.py")}
+    assert packages <= drawn
+
+
+def test_the_figures_of_drop_in_layers_are_those_of_the_benchmarks() -> None:
+    cases = json.loads((ROOT / "benchmarks" / "results" / "dropin.json").read_text(encoding="utf-8"))["cases"]
+    page = (ROOT / "docs" / "speed.md").read_text(encoding="utf-8")
+    table = page.partition("## Attention alone")[0]
+    rows = re.findall(r"^\| .* \| ([\d.]+)× \| ([\d.]+)× \| ([\d.]+)× \|$", table, re.MULTILINE)
+    measured = [[case["figures"][f"{what} pyg/ours"] for what in ("forward", "step", "memory")] for case in cases.values()]
+    assert len(rows) == len(measured)
+    said = sorted([float(number) for number in row] for row in rows)
+    for row, figures in zip(said, sorted(measured), strict=True):
+        assert row == pytest.approx(figures, abs=0.06, rel=0.02)
+    gatv2 = cases["dropin-gatv2-power-law"]["figures"]
+    found = re.search(r"\*\*(\d+)× faster, (\d+)× less memory\*\*", (ROOT / "README.md").read_text(encoding="utf-8"))
+    assert found
+    assert [int(number) for number in found.groups()] == [round(gatv2["step pyg/ours"]), round(gatv2["memory pyg/ours"])]
