@@ -16,7 +16,7 @@ from graphattn.estimators.base import Classes, GraphEstimator, Numbers
 from graphattn.estimators.device import find_device
 from graphattn.estimators.params import NodeParams
 from graphattn.estimators.sources import NetworkSource
-from graphattn.estimators.sources.network import nodes_of_mask
+from graphattn.estimators.sources.network import as_network, nodes_of_mask
 from graphattn.train import EpochReport
 
 
@@ -37,12 +37,13 @@ class NodeEstimator(GraphEstimator[NetworkSource], NodeParams):
         """Trains on a network.
 
         Args:
-            data: a torch_geometric `Data` with `edge_index`, `y` [nodes], and `x` [nodes, features], dense or sparse CSR, where
-                nodes have features. `y` of a classifier holds class numbers, negative where a node is unlabelled;
+            data: a torch_geometric `Data` with `edge_index`, `y` [nodes], and `x` [nodes, features], dense or sparse, where
+                nodes have features; arrays are taken as tensors are. `y` of a classifier holds class numbers, negative where a
+                node is unlabelled, or text, missing (None, NaN, "") where it is;
                 `data.class_names`, where there is one, names the classes 0, 1, …; otherwise `classes_` are the numbers. `y` of
                 a regressor holds numbers, NaN where a node is unlabelled.
-            train_mask: the nodes to train on: bool [nodes], or their numbers. Default: `data.train_mask`; failing that, all
-                labelled nodes that `valid_mask` leaves. Unlabelled nodes among them are passed over.
+            train_mask: the nodes to train on: bool or 0 and 1 [nodes], or their numbers. Default: `data.train_mask`; failing
+                that, all labelled nodes that `valid_mask` leaves. Unlabelled nodes among them are ignored.
             valid_mask: the nodes that decide when to stop and which weights to keep. Default: `data.val_mask`; failing that
                 none, and training lasts `epochs`.
             checkpoint: file to resume from and to write the training state to.
@@ -53,6 +54,7 @@ class NodeEstimator(GraphEstimator[NetworkSource], NodeParams):
                 regressor, two classes for a classifier.
         """
         self.check_params()
+        data = as_network(data)
         _values(data, self.new_task())  # refused before anything is computed
         source = self.make_source(data)
         inputs = source.inputs(data, find_device(self.device))
@@ -91,12 +93,12 @@ class NodeEstimator(GraphEstimator[NetworkSource], NodeParams):
         x = data.get("x")
         sparse = x is not None and x.layout == torch.sparse_csr
         features = [x.crow_indices(), x.col_indices(), x.values()] if sparse else [] if x is None else [x]
-        tensors = [data.edge_index, torch.as_tensor(data.y), *features]
+        tensors = [data.edge_index, *features]
         self._fit(
             source,
             task,
             lambda device: source.job(task, inputs, *(torch.from_numpy(part).to(device) for part in (target, train, valid))),
-            (*(tensor.cpu().numpy() for tensor in tensors), train, valid),
+            (*(tensor.cpu().numpy() for tensor in tensors), labelled, target, train, valid),
             checkpoint,
             report,
         )
@@ -113,7 +115,7 @@ class NodeEstimator(GraphEstimator[NetworkSource], NodeParams):
             NotFittedError: before `fit`.
             InputError: where the features are not as many as in training.
         """
-        fitted = self._fitted
+        fitted, data = self._fitted, as_network(data)
         inputs = fitted.source.inputs(data, next(fitted.model.parameters()).device)
         return fitted.source.outputs(fitted.model, fitted.task, inputs)
 
@@ -123,7 +125,7 @@ class NodeEstimator(GraphEstimator[NetworkSource], NodeParams):
 
     def score(self, data: Data, mask: Any = None, sample_weight: Any = None) -> float:
         """R² (regressor) or accuracy (classifier) on the labelled nodes of `mask`, bool [nodes] or numbers; default: all."""
-        task = self._fitted.task
+        task, data = self._fitted.task, as_network(data)
         values, labelled = _values(data, task)
         every = np.ones(data.num_nodes, dtype=bool)
         nodes = nodes_of_mask(every if mask is None else mask, data.num_nodes, "mask", labelled)
@@ -189,8 +191,11 @@ class NodeRegressor(Numbers, RegressorMixin, NodeEstimator):
 def _values(data: Data, task: Any) -> tuple[np.ndarray, np.ndarray]:
     if getattr(data, "y", None) is None:
         raise InputError("data.y is missing: fit needs the labels of the nodes")
-    y = torch.as_tensor(data.y)
+    y = data.y if isinstance(data.y, torch.Tensor) else np.asarray(data.y)
     if y.shape != (data.num_nodes,):
         raise InputError(f"data.y must have shape [{data.num_nodes}], one label a node, got {list(y.shape)}")
-    found: tuple[np.ndarray, np.ndarray] = task.read_tensor(y, data.get("class_names"))
+    if isinstance(y, np.ndarray) and y.dtype.kind in "biuf":
+        y = torch.from_numpy(y)
+    read = task.read_tensor if isinstance(y, torch.Tensor) else task.read_objects
+    found: tuple[np.ndarray, np.ndarray] = read(y, data.get("class_names"))
     return found

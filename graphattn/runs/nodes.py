@@ -174,7 +174,9 @@ class NodeRows(Rows):
         data = self._loaded.data
         source = estimator.make_source(data)
         self._inputs = source.inputs(data, find_device(estimator.device))
-        estimator.fit_inputs(source, self._inputs, data, split["train"], split["valid"], checkpoint=checkpoint, report=report)
+        every = np.arange(len(self.values))
+        masks = (np.isin(every, split[part]) for part in ("train", "valid"))
+        estimator.fit_inputs(source, self._inputs, data, *masks, checkpoint=checkpoint, report=report)
         predictor: Predictor[Any] = estimator.predictor_
         return predictor
 

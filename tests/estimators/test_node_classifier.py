@@ -208,9 +208,9 @@ def without(name):
     [
         ((without("y"),), "data.y is missing"),
         ((two_cliques(), torch.ones(5, dtype=torch.bool)), r"train_mask must have shape \[12\], got \[5\]"),
-        ((two_cliques(), [0, 12]), "node numbers below 12"),
+        ((two_cliques(), [0, 12]), "train_mask must hold node numbers from 0 to 11, got values from 0 to 12"),
         ((two_cliques(), [0, 1, 2]), "at least two classes to train on, got only 0"),
-        ((two_cliques(), [0, 6], [99]), "valid_mask must be"),
+        ((two_cliques(), [0, 6], [99]), "valid_mask must hold node numbers from 0 to 11"),
     ],
 )
 def test_bad_training_input(arguments, message):

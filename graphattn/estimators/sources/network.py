@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator
 from typing import Any
 
@@ -94,18 +95,79 @@ class NetworkSource(Source):
         return config
 
 
+def as_network(data: Any) -> Data:
+    """A network whose `edge_index` and `x` are tensors that a model reads, from what people have; the given data stay.
+
+    Args:
+        data: a torch_geometric `Data` whose `edge_index` and `x` may be tensors, numpy arrays or lists, `x` also a sparse
+            tensor of any layout, a scipy matrix, or one number a node.
+
+    Raises:
+        InputError: where it is no `Data`, or one of the two cannot be read so.
+    """
+    if not isinstance(data, Data):
+        raise InputError(f"data must be a torch_geometric Data with edge_index, got {type(data).__name__}")
+    edge_index = _as_tensor(data.get("edge_index"), "data.edge_index")
+    if edge_index is None or edge_index.dim() != 2 or edge_index.shape[0] != 2 or edge_index.is_floating_point():
+        given = "None" if edge_index is None else f"{edge_index.dtype} {list(edge_index.shape)}"
+        raise InputError(f"data.edge_index must be integers of shape [2, edges], got {given}")
+    made = copy.copy(data)
+    made.edge_index, x = edge_index, _as_tensor(data.get("x"), "data.x")
+    if x is None:
+        return made
+    num_nodes = x.shape[0] if "num_nodes" not in data else data.num_nodes
+    if x.dim() == 1 and x.layout == torch.strided:
+        x = x.unsqueeze(1)
+    if x.dim() != 2 or x.shape[0] != num_nodes or x.is_complex():
+        raise InputError(f"data.x must hold numbers of shape [{num_nodes}, features], got {x.dtype} {list(x.shape)}")
+    made.x = x if x.layout in (torch.strided, torch.sparse_csr) else x.to_sparse_csr()
+    return made
+
+
+def _as_tensor(value: Any, name: str) -> Tensor | None:
+    """A tensor, from a tensor, an array, a list or a scipy matrix."""
+    if value is None or isinstance(value, Tensor):
+        return value
+    from scipy import sparse
+
+    try:
+        if sparse.issparse(value):
+            rows = sparse.csr_array(value)
+            pointers, columns = (torch.from_numpy(part.astype(np.int64)) for part in (rows.indptr, rows.indices))
+            return torch.sparse_csr_tensor(pointers, columns, torch.from_numpy(rows.data), rows.shape, check_invariants=False)
+        return torch.as_tensor(np.asarray(value))
+    except (TypeError, ValueError):
+        raise InputError(f"{name} must be a tensor or an array of numbers, got a {type(value).__name__} of others") from None
+
+
 def nodes_of_mask(mask: Any, num_nodes: int, name: str, labelled: np.ndarray) -> np.ndarray:
     """The labelled nodes of a mask or of a list of node numbers, int64; none for None.
 
+    A mask has an entry for each node, all of them bool, or 0 and 1 as numpy and npz files hold them.
+
     Raises:
-        InputError: naming the argument, where it is neither.
+        InputError: naming the argument, where it is neither, or names a node twice.
     """
-    nodes = np.asarray([] if mask is None else mask)
-    if nodes.dtype == bool:
-        if nodes.shape != (num_nodes,):
-            raise InputError(f"{name} must have shape [{num_nodes}], got {list(nodes.shape)}")
-        nodes = np.flatnonzero(nodes)
-    nodes = nodes.astype(np.int64)
-    if nodes.ndim != 1 or (len(nodes) and (nodes.min() < 0 or nodes.max() >= num_nodes)):
-        raise InputError(f"{name} must be bool of shape [{num_nodes}] or node numbers below {num_nodes}")
+    given = np.asarray([] if mask is None else mask)
+    if given.dtype == object:  # of pandas, perhaps with missing values
+        given = np.asarray(given.tolist())
+    if given.dtype.kind not in "biuf" or given.ndim != 1:
+        what = f"{given.dtype} {list(given.shape)}"
+        raise InputError(f"{name} must be bool of shape [{num_nodes}], or node numbers below {num_nodes}, got {what}")
+    if given.dtype.kind == "b" and len(given) != num_nodes:
+        raise InputError(f"{name} must have shape [{num_nodes}], got {list(given.shape)}")
+    if len(given) == num_nodes and np.isin(given, (0, 1)).all():
+        nodes = np.flatnonzero(given)
+    elif given.dtype.kind == "f" and len(given):
+        raise InputError(f"{name} must be bool, 0 and 1 for each of {num_nodes} nodes, or node numbers, got {given.dtype}")
+    else:
+        nodes = given.astype(np.int64)
+        if len(nodes) and (nodes.min() < 0 or nodes.max() >= num_nodes):
+            raise InputError(
+                f"{name} must hold node numbers from 0 to {num_nodes - 1}, got values from {nodes.min()} to {nodes.max()}"
+            )
+        values, counts = np.unique(nodes, return_counts=True)
+        if (counts > 1).any():
+            twice = values[counts > 1]
+            raise InputError(f"{name} must name each node once, but names {len(twice):,} more often, such as node {twice[0]}")
     return nodes[labelled[nodes]]

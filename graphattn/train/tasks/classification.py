@@ -39,12 +39,25 @@ class Classification(Task):
         labelled = numbers >= 0
         if class_names is None:
             return numbers, labelled
+        numbers = numbers.astype(np.int64)
         if numbers.max(initial=-1) >= len(class_names):
             raise InputError(f"data.y holds class {numbers.max()}, but data.class_names has {len(class_names)} names")
         if len(set(class_names)) < len(class_names):
             raise InputError(f"data.class_names must differ, got {list(class_names)}")
         values = np.empty(len(numbers), dtype=object)
         values[labelled] = np.asarray(class_names)[numbers[labelled]]
+        return values, labelled
+
+    def read_objects(self, y: np.ndarray, class_names: Sequence[str] | None) -> tuple[np.ndarray, np.ndarray]:
+        import pandas as pd
+
+        if class_names is not None:
+            raise InputError("data.y must hold class numbers where data.class_names names the classes, got text or objects")
+        values = y.astype(object)
+        labelled = np.array([not pd.isna(value) and value != "" for value in values.tolist()], dtype=bool)
+        kinds = {type(value).__name__ for value in values[labelled].tolist()}
+        if not kinds <= {"str", "int", "bool"}:
+            raise InputError(f"data.y must hold text or whole numbers, got values of {', '.join(sorted(kinds))}")
         return values, labelled
 
     def learn(self, values: np.ndarray, others: np.ndarray, classes: Sequence[str] | None = None) -> None:

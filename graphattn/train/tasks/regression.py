@@ -47,6 +47,16 @@ class Regression(Task):
             raise InputError(f"data.y must be finite, and NaN where a node is unlabelled, got {infinite} infinite values")
         return values, ~np.isnan(values)
 
+    def read_objects(self, y: np.ndarray, class_names: Sequence[str] | None) -> tuple[np.ndarray, np.ndarray]:
+        import pandas as pd
+
+        missing = np.array([bool(pd.isna(value)) or value == "" for value in y.tolist()], dtype=bool)
+        try:
+            numbers = torch.tensor([float("nan") if lacks else float(value) for value, lacks in zip(y, missing, strict=True)])
+        except (TypeError, ValueError):
+            raise InputError(f"data.y must hold numbers, got values such as {str(y[~missing][0])!r}") from None
+        return self.read_tensor(numbers.double(), class_names)
+
     def learn(self, values: np.ndarray, others: np.ndarray, classes: Sequence[str] | None = None) -> None:
         numbers = _as_numbers(values)
         self.mean, self.std = float(numbers.mean()), float(numbers.std()) or 1.0

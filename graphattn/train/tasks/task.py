@@ -44,6 +44,14 @@ class Task(ABC):
         """
 
     @abstractmethod
+    def read_objects(self, y: np.ndarray, class_names: Sequence[str] | None) -> tuple[np.ndarray, np.ndarray]:
+        """The same for an array of text or of objects, where None, NaN, pandas' NA and empty text are missing.
+
+        Raises:
+            InputError: where `y` cannot hold targets of this task.
+        """
+
+    @abstractmethod
     def learn(self, values: np.ndarray, others: np.ndarray, classes: Sequence[str] | None = None) -> None:
         """Learns what the other methods need to know of the targets.
 
