@@ -16,6 +16,11 @@ def user_cache(*parts: str) -> Path:
     return Path(root).expanduser().joinpath(*parts)
 
 
+def part_of(path: Path) -> Path:
+    """Where to write a file until it is complete: next to it, under a name that nobody else uses."""
+    return path.with_name(f"{path.name[:100]}.{uuid.uuid4().hex}.part")
+
+
 def write_atomically(path: Path, content: bytes) -> None:
     """Write a file that is whole or not there at all, also for a reader at the same moment; makes its folder.
 
@@ -23,7 +28,7 @@ def write_atomically(path: Path, content: bytes) -> None:
         OSError: the folder or the file cannot be written.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f"{path.name}.{uuid.uuid4().hex}.part")
+    part = part_of(path)
     try:
         part.write_bytes(content)
         os.replace(part, path)

@@ -14,7 +14,7 @@ import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from graphattn.cache import user_cache
+from graphattn.cache import part_of, user_cache
 from graphattn.data.card import Card, CardFile, load_card
 from graphattn.errors import InputError
 
@@ -128,7 +128,7 @@ def _fetch_archive(url: str, files: list[CardFile], folder: Path, progress: Prog
             for file in files:
                 target = folder / file.name
                 target.parent.mkdir(parents=True, exist_ok=True)
-                part = target.with_name(target.name + ".part")
+                part = part_of(target)
                 size = zipped.getinfo(file.member or "").file_size
                 if size > file.bytes:
                     raise InputError(f"{file.member} in {url} has {size:,} bytes, more than the {file.bytes:,} expected")

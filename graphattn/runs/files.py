@@ -7,13 +7,15 @@ import hashlib
 import json
 import math
 import os
+import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import numpy as np
 
+from graphattn.cache import part_of
 from graphattn.errors import InputError
 from graphattn.estimators.persist import write_json
 from graphattn.runs.folder import RunFolder, RunOptions
@@ -84,25 +86,48 @@ def fingerprint(*parts: object) -> str:
 
 
 @contextmanager
-def new_file(path: Path, overwrite: bool) -> Iterator[Path]:
-    """A place to write a file, which gets its name only when the block ends well.
+def new_file(path: Path, overwrite: bool) -> Iterator[TextIO]:
+    """A text file to write, which gets its name only when the block ends well: whole or not there, whoever else writes it.
+
+    What is written so far has a name that no other process uses. A link is followed, and into what is no regular file, such as
+    a pipe or a device, the text is written as it comes.
 
     Raises:
-        InputError: where the file exists and is not to be replaced.
+        InputError: where the file exists and is not to be replaced, also where another process made it meanwhile.
         OSError: where it cannot be written.
     """
     if path.is_dir():
         raise InputError(f"{path} is a folder; --out must name a file")
-    if path.exists() and not overwrite:
+    place = path.resolve()
+    if place.exists() and not place.is_file():
+        with open(place, "w", newline="", encoding="utf-8") as file:
+            yield file
+        return
+    if place.exists() and not overwrite:
         raise InputError(f"{path} exists; choose another --out, or replace it with --overwrite")
-    part = path.with_name(path.name + ".part")
+    place.parent.mkdir(parents=True, exist_ok=True)
+    part = part_of(place)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        yield part
-        os.replace(part, path)
-    except BaseException:
+        with open(part, "x", newline="", encoding="utf-8") as file:
+            yield file
+        if overwrite:
+            if place.exists():
+                shutil.copymode(place, part)
+            os.replace(part, place)
+        else:
+            _give_name(part, place, path)
+    finally:
         part.unlink(missing_ok=True)
-        raise
+
+
+def _give_name(part: Path, place: Path, path: Path) -> None:
+    """Renames a file, but never onto another one."""
+    try:
+        os.link(part, place)
+    except FileExistsError:
+        raise InputError(f"{path} was written by another process meanwhile; choose another --out, or use --overwrite") from None
+    except OSError:  # no hard links here
+        os.rename(part, place)
 
 
 def evaluation(

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import csv
 from collections.abc import Callable, Iterable, Sequence
-from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TextIO
 
 import numpy as np
 import pandas as pd
@@ -40,23 +40,50 @@ class Predictions(NamedTuple):
 def write_predictions(
     task: Task,
     chunks: Iterable[Predictions],
-    out: Path,
+    file: TextIO,
     *,
     line_end: str,
     report: Callable[[int], None] | None = None,
 ) -> None:
-    """Writes a CSV file, a chunk at a time.
+    """Writes a table as CSV, a chunk at a time.
+
+    Args:
+        task: what was predicted.
+        chunks: the rows; the first decides the columns.
+        file: where to write, opened with `newline=""`.
+        line_end: how lines end. Cells that hold any line end are quoted, whatever this is.
+        report: called with the number of rows done since the last call.
 
     Raises:
         InputError: where a column would be there twice.
     """
+    writer = csv.writer(_Lines(file, line_end), lineterminator=_Lines.end)
     for number, chunk in enumerate(chunks):
         added = chunk.added(task)
         refuse_taken_columns(chunk.frame, list(added), chunk.name)
-        with open(out, "w" if number == 0 else "a", newline="", encoding="utf-8") as file:
-            chunk.frame.assign(**added).to_csv(file, header=number == 0, index=False, lineterminator=line_end)
+        columns = [*(chunk.frame[name] for name in chunk.frame.columns), *added.values()]
+        if number == 0:
+            writer.writerow([*chunk.frame.columns, *added])
+        writer.writerows(zip(*(map(_cell, list(column)) for column in columns), strict=True))
         if report is not None:
             report(len(chunk.frame))
+
+
+class _Lines:
+    """Gives lines another end. The writer quotes the characters of its own line end alone, so that has both there are."""
+
+    end = "\r\n"
+
+    def __init__(self, file: TextIO, line_end: str) -> None:
+        self._file, self._line_end = file, line_end
+
+    def write(self, line: str) -> None:
+        self._file.write(line.removesuffix(self.end) + self._line_end)
+
+
+def _cell(value: Any) -> Any:
+    """A value as the table shows it: nothing for NaN and None."""
+    return "" if value is None or value != value else value
 
 
 def refuse_taken_columns(frame: pd.DataFrame, added: Sequence[str], name: str) -> None:

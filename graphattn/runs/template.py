@@ -64,7 +64,8 @@ def train_run(
 
     save_model(folder.path, {**predictor.config(), "data": rows.config()}, predictor.model)
     table = rows.predictions(split["test"], outputs["test"])
-    write_predictions(task, [table], folder.path / PREDICTIONS_FILE, line_end=rows.line_end)
+    with open(folder.path / PREDICTIONS_FILE, "w", newline="", encoding="utf-8") as file:
+        write_predictions(task, [table], file, line_end=rows.line_end)
     metrics = write_run_files(
         folder,
         options,
@@ -138,8 +139,8 @@ def predict_run(
     Raises:
         InputError: where the rows cannot be used, or `out` exists.
     """
-    with new_file(out, overwrite) as part:
-        write_predictions(predictor.task, chunks, part, line_end=line_end, report=report)
+    with new_file(out, overwrite) as file:
+        write_predictions(predictor.task, chunks, file, line_end=line_end, report=report)
 
 
 def evaluate_run(run: Path, predictor: Predictor[Any], rows: Rows) -> dict[str, Any]:

@@ -8,14 +8,18 @@ from typing import Any
 
 import torch
 
+from graphattn.cache import part_of
 from graphattn.errors import InputError
 
 
 def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
     """Writes tensors and plain values; a reader sees the old file or the new one, never a part."""
-    part = path.with_name(path.name + ".part")
-    torch.save(state, part)
-    os.replace(part, path)
+    part = part_of(path)
+    try:
+        torch.save(state, part)
+        os.replace(part, path)
+    finally:
+        part.unlink(missing_ok=True)
 
 
 def load_checkpoint(path: Path) -> dict[str, Any]:
