@@ -15,6 +15,7 @@ from typing import Any
 from numba import cfunc, njit, types
 from numba.core.codegen import JITCodeLibrary
 from numba.core.compiler import CompilerBase, DefaultPassBuilder
+from numba.core.lowering import Environment
 
 # By name: a pass that a version of numba does not have, or has renamed, is one less to leave out.
 _NEEDLESS = frozenset(
@@ -58,8 +59,16 @@ class _Part(JITCodeLibrary):
 
     @property
     def codegen(self) -> Any:
-        """Takes the environment of a function that runs, in which it finds Python's objects, of which kernels have none."""
-        return SimpleNamespace(set_env=lambda name, environment: None)
+        return SimpleNamespace(set_env=_forget_environment)
+
+
+def _forget_environment(name: str, environment: Any) -> None:
+    """Kernels have no Python objects for an environment to hold.
+
+    Numba would keep it with each kernel that takes the function in, by the name of the module that the function is from:
+    of another kernel, maybe, which a later process does not have. That process could not load the kernel.
+    """
+    Environment._memo.pop(name, None)
 
 
 class _PartCompiler(KernelCompiler):

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import ctypes
 import gc
+import os
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -68,6 +72,28 @@ def test_kernels_share_a_function() -> None:
         kernel = compile_kernel(names["kernel"], cached=False)
         kernel.ctypes(ctypes.addressof(argument))
         assert argument.value == expected
+
+
+SCRIPT = """
+import sys
+from graphattn.ops.cpu import specialise
+from graphattn.ops.cpu.form import Form
+for normaliser in sys.argv[1:]:
+    form = Form(2, 3, 4, 1, "float64", 32, "dot", normaliser, False, False, False, False, False)
+    specialise.address(form.kernel("forward"))
+print(specialise.num_compiled())
+"""
+
+
+def test_a_kernel_with_functions_of_another_is_loaded_without_it(tmp_path: Path) -> None:
+    def compiled(*normalisers: str) -> int:
+        environment = {**os.environ, "GRAPHATTN_CACHE": str(tmp_path)}
+        run = subprocess.run([sys.executable, "-c", SCRIPT, *normalisers], env=environment, capture_output=True, check=True)
+        return int(run.stdout)
+
+    assert compiled("sigmoid", "relu") == 2
+    assert compiled("relu") == 0
+    assert compiled("sigmoid", "relu") == 0
 
 
 @pytest.mark.parametrize("enabled", [True, False])
