@@ -10,10 +10,13 @@ from pathlib import Path
 import pytest
 import torch
 from durations import Recorder, longest_first
+from interpreter import quicken_interpreter
 
 # Without a GPU the Triton kernels run in Triton's interpreter, which must be said before they are first imported.
 if not torch.cuda.is_available():
     os.environ["TRITON_INTERPRET"] = "1"
+
+    quicken_interpreter()
 
 ROOT = Path(__file__).resolve().parent.parent
 
