@@ -1,4 +1,4 @@
-"""The floors of the house: imports point down only, see the README's table of packages."""
+"""The floors of the house: imports point down only, see the table of packages in CONTRIBUTING.md."""
 
 from __future__ import annotations
 

@@ -95,7 +95,7 @@ def inline(function: Callable[..., Any]) -> Any:
     if not all(name in names for name in read):  # what is defined further down: not known yet
         return _inline(function)
     meaning = tuple((name, _exactly(names[name])) for name in read)
-    key = (code.co_code, repr(code.co_consts), code.co_names, code.co_varnames, meaning)
+    key = (code.co_code, repr(code.co_consts), code.co_names, code.co_varnames, function.__defaults__, meaning)
     part = _parts.get(key)
     if part is None:
         part = _parts[key] = _inline(function)
