@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from graphattn.errors import InputError
-from graphattn.tables import numbers, require_columns
+from graphattn.tables import is_missing, numbers, require_columns
 
 Features = Mapping[str, Sequence[int | str]] | pd.DataFrame
 
@@ -120,7 +120,7 @@ class FeatureEncoding:
         for column in self.columns:
             cells = table[column.name]
             if isinstance(column, TextColumn):
-                text = cells.str.strip()
+                text = _text(cells)
                 place = pd.Index(column.values, dtype=str).get_indexer(pd.Index(text))
                 rows = np.flatnonzero(place >= 0)
                 parts.append((rows, offset + place[rows], np.ones(len(rows))))
@@ -203,10 +203,16 @@ def fit_columns(table: pd.DataFrame, columns: Sequence[str]) -> FeatureEncoding:
     return FeatureEncoding("columns", columns=tuple(_fit_column(table[name], name) for name in columns))
 
 
+def _text(cells: pd.Series) -> pd.Series:
+    """Cells without the white space around them; empty where they hold a marker of missing values, such as NA."""
+    text = cells.str.strip()
+    return text.mask(text.map(is_missing), "")
+
+
 def _fit_column(cells: pd.Series, name: str) -> NumericColumn | TextColumn:
     values, unusable = numbers(cells)
     if "not a number" in unusable:
-        text = cells.str.strip()
+        text = _text(cells)
         return TextColumn(name, tuple(sorted(set(text) - {""})))
     usable = values[~np.isnan(values)]
     mean, std = (float(usable.mean()), float(usable.std())) if len(usable) else (0.0, 1.0)

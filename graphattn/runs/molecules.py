@@ -61,7 +61,9 @@ def train_molecules(table: MoleculeTable, options: RunOptions, *, task: str = "r
         options.notify(f"reading {len(table.frame):,} molecules")
         rows = MoleculeRows(table, task, estimator.n_jobs)
         if named := names_after(table.smiles):
-            options.notify(_about_names(len(named), table.smiles[named[0]]))
+            options.notify("note: " + _about_names(len(named), table.smiles[named[0]]))
+        for note in rows.notes:
+            options.notify(f"note: {note}")
         if len(rows.usable) == 0:
             raise InputError(f"no SMILES in column '{table.smiles_column}' of {table.name} can be read")
         return rows
@@ -165,6 +167,7 @@ class MoleculeRows(Rows):
         self._molecules = featurise(table.smiles, n_jobs=n_jobs, describe=True)
         assert self._molecules.records is not None
         self._records = self._molecules.records
+        self.notes: list[str] = []
         values, self.excluded = self._usable(task)
         self.name, self.standard_split, self.target_name = table.name, table.split, table.target_column
         self.values = np.empty(len(values), dtype=object)
@@ -175,7 +178,7 @@ class MoleculeRows(Rows):
     def _usable(self, task: Task) -> tuple[list[Any], dict[str, int]]:
         """The value of each row, None where the row cannot be used; and how many rows that is, by reason."""
         table = self._table
-        values, reasons = task.read_cells(table.frame[table.target_column])
+        values, reasons, self.notes = task.read_cells(table.frame[table.target_column])
         excluded = Counter({f"{table.target_column}: {reason}": count for reason, count in reasons.items()})
         if all(value is None for value in values):
             counts = ", ".join(f"{count} {reason}" for reason, count in reasons.items() if count)

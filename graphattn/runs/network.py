@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,7 @@ class LoadedNetwork:
         encoding: how its features were made; None where they came ready made.
         split: the standard split, where there is one.
         report: counts of what was found, see `graphattn.networks.Network`.
+        notes: sentences on how labels were read.
     """
 
     data: Data
@@ -33,6 +34,7 @@ class LoadedNetwork:
     encoding: FeatureEncoding | None
     split: Split | None
     report: dict[str, int]
+    notes: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -87,7 +89,7 @@ class NetworkFiles:
             class_names=trained.get("class_names"),
             label_kind=label_kind,
         )
-        return LoadedNetwork(network.data, network.ids, network.encoding, None, network.report)
+        return LoadedNetwork(network.data, network.ids, network.encoding, None, network.report, network.notes)
 
 
 @dataclass(frozen=True)

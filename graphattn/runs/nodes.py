@@ -68,6 +68,8 @@ def train_nodes(network: AnyNetwork, options: RunOptions, *, task: str = "classi
         if len(rows.usable) == 0:
             raise InputError(f"{network.name} has no labelled node: {rows.why_unlabelled}")
         options.notify(_describe(loaded))
+        for note in loaded.notes:
+            options.notify(f"note: {note}")
         return rows
 
     return train_run(estimator, load, options, kinds_of_split=("random",))

@@ -91,7 +91,7 @@ def test_molecules_round_trip(molecules: Callable) -> None:
 
 
 def test_evaluating_new_molecules_warns_of_nothing(molecules: Callable) -> None:
-    write_csv(Path("new.csv"), ["structure", "value"], [["CCCCCCCCCC", 5.0], ["CC(C)C", 2.0], ["CCF", "?"]])
+    write_csv(Path("new.csv"), ["structure", "value"], [["CCCCCCCCCC", 5.0], ["CC(C)C", 2.0], ["CCF", "high"]])
     result = molecules("evaluate", "run", "new.csv", "--smiles-column", "structure", "--target-column", "value")
     assert result.code == 0, result.err
     scores = json.loads(result.out)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import networkx as nx
+import numpy as np
 import pytest
 import torch
 
@@ -71,3 +72,44 @@ def test_bad_graphs_are_clear_errors() -> None:
         from_networkx(graph, encoding=fit_ids({"1": [1]}, ["1"]))
     with pytest.raises(InputError, match="the encoding was fitted on"):
         from_networkx(graph, features=["age"], encoding=FeatureEncoding())
+
+
+def test_vectors_on_nodes_are_columns() -> None:
+    """As `to_networkx(data, node_attrs=["x"])` writes them; a later network gets the same columns."""
+    graph = nx.path_graph(4)
+    nx.set_node_attributes(graph, {0: [1.0, 5.0], 1: (3.0, 5.0), 2: np.array([5.0, 8.0])}, "x")
+    nx.set_node_attributes(graph, {0: "a", 1: "b", 2: "a", 3: "b"}, "kind")
+    made = from_networkx(graph, features=["x", "kind"])
+    assert made.encoding.names == ["x.0", "x.1", "kind=a", "kind=b"]
+    dense = made.data.x.to_dense()
+    assert dense[:, 0].tolist() == pytest.approx([-1.2247449, 0, 1.2247449, 0])  # the last has none
+    assert dense[:, 2].tolist() == [1, 0, 1, 0]
+    again = from_networkx(graph, features=["x", "kind"], encoding=made.encoding)
+    assert torch.equal(again.data.x.to_dense(), dense)
+    assert torch.equal(from_networkx(graph, encoding=made.encoding).data.x.to_dense(), dense)
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        ([1.0, 2.0, 3.0], "attribute 'x' must hold numbers, text, or vectors of numbers of one length on all nodes"),
+        (["a", "b"], "attribute 'x' must hold numbers, text, or vectors of numbers of one length on all nodes"),
+        ([[1.0, 2.0]], "attribute 'x' must hold numbers, text, or vectors of numbers of one length on all nodes"),
+        (1.0, "attribute 'x' must hold numbers, text, or vectors of numbers of one length on all nodes"),
+        ({"a": 1}, "attribute 'x' must hold numbers, text, or vectors of numbers of one length on all nodes"),
+    ],
+)
+def test_vectors_that_do_not_fit(value: object, message: str) -> None:
+    graph = nx.path_graph(2)
+    nx.set_node_attributes(graph, {0: [1.0, 2.0], 1: value}, "x")
+    with pytest.raises(InputError, match=message):
+        from_networkx(graph, features=["x"])
+
+
+def test_what_is_neither_number_nor_text_is_refused() -> None:
+    graph = nx.path_graph(2)
+    nx.set_node_attributes(graph, {0: {"a": 1}, 1: {"b": 2}}, "x")
+    with pytest.raises(InputError, match="attribute 'x' must hold numbers or text, got dict"):
+        from_networkx(graph, features=["x"])
+    with pytest.raises(InputError, match="attribute 'x' must hold numbers or text, got dict"):
+        from_networkx(graph, label="x")

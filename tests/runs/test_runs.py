@@ -104,7 +104,7 @@ def test_a_class_that_only_the_test_part_has(tmp_path):
 def test_nan_is_no_class(tmp_path):
     labels = ["a", "b", "NaN", "nan", "", "a", "b", "a", "b", "a"]
     metrics = train_molecules(table(labels), options(tmp_path), task="classification")
-    assert metrics["excluded"] == {"y: empty": 1, "y: NaN": 2}
+    assert metrics["excluded"] == {"y: empty": 1, "y: missing": 2}
     assert sum(metrics["split"].values()) == 7
 
 

@@ -74,8 +74,17 @@ def test_values_spread_along_a_path():
 
 def test_cells_of_a_table():
     cells = pd.Series(["1.5", "x", "", "nan", " 2 "], dtype=str)
-    assert numbers().read_cells(cells) == ([1.5, None, None, None, 2.0], {"not a number": 1, "empty": 1, "not finite": 1})
-    assert classes().read_cells(cells) == (["1.5", "x", None, None, "2"], {"empty": 1, "NaN": 1})
+    reasons = {"not a number": 1, "empty": 1, "not finite": 1}
+    assert numbers().read_cells(cells) == ([1.5, None, None, None, 2.0], reasons, [])
+    assert classes().read_cells(cells) == (["1.5", "x", None, None, "2"], {"empty": 1, "missing": 1}, [])
+
+
+def test_labels_written_otherwise_are_the_same_class():
+    task = Classification()
+    task.learn(np.array(["1", "2", "x"]), np.array([]))
+    assert task.known(np.array(["1.0", "2", "3", "x", "X"], dtype=object)).tolist() == [True, True, False, True, False]
+    outputs = np.eye(3)[[0, 1, 2]]
+    assert task.scores(np.array(["1.0", "2.0", "x"], dtype=object), outputs)["accuracy"] == 1
 
 
 def test_labels_of_a_tensor():

@@ -27,10 +27,12 @@ class Classification(Task):
 
     classes: np.ndarray
 
-    def read_cells(self, cells: pd.Series) -> tuple[list[Any], dict[str, int]]:
-        texts = [cell.strip() for cell in cells]
-        values = [None if text.lower() in ("", "nan") else text for text in texts]
-        return values, {"empty": texts.count(""), "NaN": values.count(None) - texts.count("")}
+    def read_cells(self, cells: pd.Series) -> tuple[list[Any], dict[str, int], list[str]]:
+        from graphattn.tables import labels
+
+        values, notes = labels(cells, f"column '{cells.name}'")
+        empty = int((cells.str.strip() == "").sum())
+        return list(values), {"empty": empty, "missing": values.count(None) - empty}, notes
 
     def read_tensor(self, y: Tensor, class_names: Sequence[str] | None) -> tuple[np.ndarray, np.ndarray]:
         if y.is_floating_point():
@@ -113,9 +115,18 @@ class Classification(Task):
         return ["prediction", *(f"probability_{label}" for label in (dict.fromkeys(values) if len(values) else self.classes))]
 
     def scores(self, values: np.ndarray, outputs: np.ndarray) -> Scores:
-        place = {str(label): number for number, label in enumerate(self.classes)}
         # A class that the model does not know is -1, which no prediction is.
-        return classification_scores(np.array([place.get(str(label), -1) for label in values], dtype=np.int64), outputs)
+        return classification_scores(self._places(values), outputs)
+
+    def _places(self, values: np.ndarray) -> np.ndarray:
+        """The number of each label's class, also where it is written otherwise, as 1.0 for 1; -1 where there is none."""
+        from graphattn.tables import meaning
+
+        place: dict[object, int] = {}
+        for number, label in enumerate(self.classes.tolist()):
+            place.setdefault(meaning(label), number)
+            place[str(label)] = number
+        return np.array([place.get(str(label), place.get(meaning(label), -1)) for label in values.tolist()], dtype=np.int64)
 
     def score(self, values: np.ndarray, outputs: np.ndarray, weight: Any = None) -> float:
         """Accuracy."""
@@ -124,7 +135,7 @@ class Classification(Task):
         return float(np.average(right, weights=None if weight is None else np.asarray(weight)[good]))
 
     def known(self, values: np.ndarray) -> np.ndarray:
-        return np.isin([str(label) for label in values], [str(label) for label in self.classes])
+        return self._places(values) >= 0
 
     def constant(self, values: np.ndarray, rows: int) -> tuple[str, np.ndarray]:
         return "majority", np.tile([(self._labels(values) == label).mean() for label in self.classes], (rows, 1))

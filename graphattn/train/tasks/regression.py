@@ -30,11 +30,11 @@ class Regression(Task):
     mean: float
     std: float
 
-    def read_cells(self, cells: pd.Series) -> tuple[list[Any], dict[str, int]]:
+    def read_cells(self, cells: pd.Series) -> tuple[list[Any], dict[str, int], list[str]]:
         from graphattn.tables import numbers
 
         values, reasons = numbers(cells)
-        return [None if np.isnan(value) else float(value) for value in values], reasons
+        return [None if np.isnan(value) else float(value) for value in values], reasons, []
 
     def read_tensor(self, y: Tensor, class_names: Sequence[str] | None) -> tuple[np.ndarray, np.ndarray]:
         if class_names is not None:

@@ -32,8 +32,13 @@ class Task(ABC):
     """What to try where no cell of a column can be used."""
 
     @abstractmethod
-    def read_cells(self, cells: pd.Series) -> tuple[list[Any], dict[str, int]]:
-        """The value of each cell of a column of text, None where it has none; and how many those are, by reason."""
+    def read_cells(self, cells: pd.Series) -> tuple[list[Any], dict[str, int], list[str]]:
+        """The value of each cell of a column of text, None where it has none; how many those are, by reason; and sentences on
+        what was read in one of two ways.
+
+        Raises:
+            InputError: where the column cannot hold targets of this task.
+        """
 
     @abstractmethod
     def read_tensor(self, y: Tensor, class_names: Sequence[str] | None) -> tuple[np.ndarray, np.ndarray]:

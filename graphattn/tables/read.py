@@ -1,7 +1,7 @@
 """Delimited text files as tables of text: nothing is guessed, dropped or rewritten.
 
 Every cell is the text in the file, so that "007" stays an id and a predictions file can repeat its input. Cells become
-numbers only where a caller asks for them, with `numbers`.
+numbers or labels only where a caller asks for them, with `numbers` and `labels`.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ import codecs
 import csv
 import gzip
 import io
-import math
 import zlib
 from collections import Counter
 from collections.abc import Collection, Iterator
@@ -221,30 +220,3 @@ def require_columns(table: pd.DataFrame | Collection[str], names: Collection[str
     for name in names:
         if name not in columns:
             raise InputError(f"{path} has no column '{name}'; its columns are: {', '.join(columns)}")
-
-
-def numbers(column: pd.Series) -> tuple[np.ndarray, dict[str, int]]:
-    """Turns a column of text into numbers.
-
-    Args:
-        column: The cells, text, [rows]. White space around a number is fine; "1,5" is not a number.
-
-    Returns:
-        The values, float64, [rows], NaN where a cell cannot be used; and how many cells those are, by reason: "empty",
-        "not a number" (text) or "not finite" (nan, inf). Reasons that do not occur are left out.
-    """
-    values = np.full(len(column), np.nan)
-    unusable: Counter[str] = Counter()
-    for i, cell in enumerate(column):
-        text = cell.strip()
-        try:
-            # float() reads "1_000", which no table means as a number.
-            value = float(text.replace("_", "?"))
-        except ValueError:
-            unusable["not a number" if text else "empty"] += 1
-            continue
-        if math.isfinite(value):
-            values[i] = value
-        else:
-            unusable["not finite"] += 1
-    return values, dict(unusable)
