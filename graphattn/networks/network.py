@@ -183,7 +183,8 @@ def _attribute(graph: nx.Graph, name: str) -> list[str]:
 
 
 def _values(graph: nx.Graph, name: str) -> list[Any]:
-    values: list[Any] = [attributes.get(name) for _, attributes in graph.nodes(data=True)]
+    found = [attributes.get(name) for _, attributes in graph.nodes(data=True)]
+    values: list[Any] = [None if value is pd.NA else value for value in found]
     if all(value is None for value in values):
         there = sorted({str(key) for _, attributes in graph.nodes(data=True) for key in attributes})
         raise InputError(f"no node of graph has the attribute '{name}'; its attributes are: {', '.join(there)}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import networkx as nx
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
@@ -113,3 +114,11 @@ def test_what_is_neither_number_nor_text_is_refused() -> None:
         from_networkx(graph, features=["x"])
     with pytest.raises(InputError, match="attribute 'x' must hold numbers or text, got dict"):
         from_networkx(graph, label="x")
+
+
+def test_pandas_na_is_missing() -> None:
+    graph = nx.path_graph(3)
+    nx.set_node_attributes(graph, {0: "a", 1: pd.NA, 2: "b"}, "kind")
+    made = from_networkx(graph, label="kind", features=["kind"])
+    assert made.data.y.tolist() == [0, -1, 1]
+    assert made.data.x.to_dense().tolist() == [[1, 0], [0, 0], [0, 1]]
