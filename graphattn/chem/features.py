@@ -109,9 +109,8 @@ def featurise_chunk(smiles: Sequence[object], describe: bool = False) -> Molecul
             mol, reason = read_smiles(text)
             try:
                 record = None if records is None else record_of(mol)
-                codes = (
-                    ([], [], []) if mol is None else _codes(mol, is_chiral="@" in str(text))
-                )  # how SMILES writes a stereocentre
+                # "@" is how SMILES writes a stereocentre.
+                codes = ([], [], []) if mol is None else _codes(mol, is_chiral="@" in str(text))
             except Exception as problem:  # RDKit has errors of many kinds, and each is this molecule's alone
                 reason, record, codes = reason_of(problem), record_of(None), ([], [], [])
             if reason:

@@ -98,11 +98,11 @@ def new_file(path: Path, overwrite: bool) -> Iterator[TextIO]:
     """
     if path.is_dir():
         raise InputError(f"{path} is a folder; --out must name a file")
-    place = path.resolve()
-    if place.exists() and not place.is_file():
-        with open(place, "w", newline="", encoding="utf-8") as file:
+    if path.exists() and not path.is_file():
+        with open(path, "w", newline="", encoding="utf-8") as file:
             yield file
         return
+    place = path.resolve()
     if place.exists() and not overwrite:
         raise InputError(f"{path} exists; choose another --out, or replace it with --overwrite")
     place.parent.mkdir(parents=True, exist_ok=True)
@@ -121,7 +121,7 @@ def new_file(path: Path, overwrite: bool) -> Iterator[TextIO]:
 
 
 def _give_name(part: Path, place: Path, path: Path) -> None:
-    """Renames a file, but never onto another one."""
+    """Renames a file, but not onto another one: for certain where there are hard links."""
     try:
         os.link(part, place)
     except FileExistsError:

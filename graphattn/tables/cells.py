@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 
 import numpy as np
 
@@ -46,7 +46,7 @@ def numbers(column: Iterable[str]) -> tuple[np.ndarray, dict[str, int]]:
         out.
     """
     texts = [cell.strip().replace("\N{MINUS SIGN}", "-") for cell in column]
-    if _has_decimal_commas(texts):
+    if has_decimal_commas(texts):
         texts = [text.replace(",", ".") for text in texts]
     values = np.full(len(texts), np.nan)
     unusable: Counter[str] = Counter()
@@ -71,7 +71,9 @@ def _number(text: str) -> float | None:
         return None
 
 
-def _has_decimal_commas(texts: Sequence[str]) -> bool:
+def has_decimal_commas(column: Iterable[str]) -> bool:
+    """Whether `numbers` reads the commas of a column as decimal signs."""
+    texts = [cell.strip().replace("\N{MINUS SIGN}", "-") for cell in column]
     others = [text for text in texts if not is_missing(text) and _number(text) is None]
     return bool(others) and all(map(_DECIMAL_COMMA.fullmatch, others)) and not any("." in text for text in texts)
 
@@ -118,11 +120,11 @@ def meaning(label: object) -> object:
     return label if value is None else value
 
 
-def _alike(counts: Counter[str], meaning: Callable[[str], object]) -> list[list[str]]:
+def _alike(counts: Counter[str], key_of: Callable[[str], object]) -> list[list[str]]:
     """The labels that mean the same but are written in several ways."""
     groups: dict[object, list[str]] = defaultdict(list)
     for text in counts:
-        key = meaning(text)
+        key = key_of(text)
         if key is not None:
             groups[key].append(text)
     return [group for group in groups.values() if len(group) > 1]

@@ -87,6 +87,11 @@ def test_a_link_and_what_is_no_file_are_written_into(tmp_path: Path) -> None:
     reader.join()
     assert read == ["through"]
     assert stat.S_ISFIFO(pipe.stat().st_mode)
+    read_end, write_end = os.pipe()
+    write(Path(f"/dev/fd/{write_end}"), "as /dev/stdout is")
+    os.close(write_end)
+    assert os.read(read_end, 100) == b"as /dev/stdout is"
+    os.close(read_end)
     write(Path(os.devnull), "away")
     assert stat.S_ISCHR(os.stat(os.devnull).st_mode)
 

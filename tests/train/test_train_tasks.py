@@ -115,3 +115,16 @@ def test_an_unknown_task():
     with pytest.raises(InputError, match="task must be 'regression' or 'classification', got 'ranking'"):
         find_task("ranking")
     assert set(TASKS) == {"regression", "classification"}
+
+
+def test_few_rows_of_each_class_are_fine_once_the_classes_are_known():
+    task, cells = Classification(), pd.Series([f"c{row}" for row in range(30)], dtype=str)
+    with pytest.raises(InputError, match="no classes"):
+        task.read_cells(cells)
+    task.learn(cells.to_numpy(dtype=object), np.array([]))
+    assert task.read_cells(cells)[0] == cells.tolist()
+
+
+def test_decimal_commas_are_said():
+    values, _, notes = Regression().read_cells(pd.Series(["1,5", "2"], dtype=str, name="logd"))
+    assert (values, notes) == ([1.5, 2.0], ["column 'logd': commas are read as decimal signs"])

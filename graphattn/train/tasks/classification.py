@@ -30,7 +30,8 @@ class Classification(Task):
     def read_cells(self, cells: pd.Series) -> tuple[list[Any], dict[str, int], list[str]]:
         from graphattn.tables import labels
 
-        values, notes = labels(cells, f"column '{cells.name}'")
+        # A model that is scored has its classes; then it does not matter how few rows of each there are.
+        values, notes = labels(cells, f"column '{cells.name}'", names_rows="classes" in vars(self))
         empty = int((cells.str.strip() == "").sum())
         return list(values), {"empty": empty, "missing": values.count(None) - empty}, notes
 
