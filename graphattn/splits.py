@@ -14,6 +14,8 @@ import numpy.typing as npt
 from graphattn.errors import InputError
 
 PARTS = ("train", "valid", "test")
+JUDGED = ("valid", "test")
+"""The parts that a model is not trained on."""
 DEFAULT_FRACTIONS = (0.8, 0.1, 0.1)
 
 Split = dict[str, npt.NDArray[np.int64]]

@@ -78,6 +78,8 @@ def evaluate(
                 run, molecule_table(screen, table, dataset, smiles_column, target_column), device=device
             )
         typer.echo(json.dumps(result, indent=2))
+        for note in result["notes"]:
+            screen.say(f"note: {note}")
         if result["trained_on"]:
             screen.say(
                 f"warning: {result['trained_on']:,} of {result['rows']:,} rows were in the training or validation part of this "

@@ -63,8 +63,10 @@ def predict(
         if job == "nodes":
             refuse_options_of_other_job(run, job, {"TABLE": table, **flags(smiles_column=smiles_column, strict=strict)})
             source = network(screen, dataset, feature_columns, **files)
-            counts = predict_nodes(run, source, out, overwrite=overwrite, device=device)
-            screen.say(", ".join(f"{count:,} {name.replace('_', ' ')}" for name, count in counts.items()))
+            result = predict_nodes(run, source, out, overwrite=overwrite, device=device)
+            screen.say(", ".join(f"{count:,} {name.replace('_', ' ')}" for name, count in result["found"].items()))
+            for note in result["notes"]:
+                screen.say(f"note: {note}")
             screen.say(f"labels are in {out}")
             return
         refuse_options_of_other_job(run, job, flags(feature_columns=feature_columns, **files))

@@ -17,6 +17,13 @@ app = typer.Typer(
     epilog=options.example("graphattn train nodes --dataset karate --out runs/karate"),
 )
 
+# What to try where a baseline is better than the model.
+_MOLECULE_ADVICE = "more epochs or rows may help, or the values are too noisy for more than a simple rule"
+_NODE_ADVICE = (
+    "features that say little of the label may hide the structure (leave some out with --feature-columns), and more "
+    "eigenvectors may show more of it (encodings = {degree = 1, laplacian = 16} in a --config file)"
+)
+
 Out = Annotated[Path, typer.Option(metavar="FOLDER", help="Folder to write the run to.", show_default=False)]
 
 
@@ -54,7 +61,7 @@ def molecules(
         given: dict[str, Any] = {"seed": seed, "split": split, "resume": resume, "overwrite": overwrite, "params": params}
         with screen.epochs() as report:
             metrics = train_molecules(source, RunOptions(out, **given, report=report, notify=screen.say), task=task)
-        show_run(screen, out, metrics)
+        show_run(screen, out, metrics, _MOLECULE_ADVICE)
 
 
 @app.command(epilog=options.example("graphattn train nodes --dataset karate --out runs/karate"))
@@ -112,14 +119,26 @@ def nodes(
         given: dict[str, Any] = {"seed": seed, "split": split, "resume": resume, "overwrite": overwrite, "params": params}
         with screen.epochs() as report:
             metrics = train_nodes(source, RunOptions(out, **given, report=report, notify=screen.say), task=task)
-        show_run(screen, out, metrics)
+        show_run(screen, out, metrics, _NODE_ADVICE)
 
 
-def show_run(screen: Screen, out: Path, metrics: dict[str, Any], *, without: tuple[str, ...] = ()) -> None:
-    """Shows the scores of a run, what was odd, and where the files are."""
+def show_run(screen: Screen, out: Path, metrics: dict[str, Any], advice: str = "", *, without: tuple[str, ...] = ()) -> None:
+    """Shows the scores of a run, what was odd, and where the files are.
+
+    Args:
+        screen, out, metrics: of the run.
+        advice: what to try where a baseline is better.
+        without: baselines not to mention.
+    """
     screen.say("")
     screen.show(score_table(metrics, without=without))
     screen.say("")
+    for name, scores in metrics["better_on_validation"].items():
+        if name not in without:
+            for score, value in scores.items():
+                ours, baseline = metrics["valid"][score], name.replace("_", " ")
+                compared = f"baseline {baseline} has a better {score} on valid, {value:.4g}, than the model, {ours:.4g}"
+                screen.say(f"warning: {compared}; {advice}")
     for reason, count in metrics["excluded"].items():
         screen.say(f"{count:,} rows left out: {reason}")
     if metrics["duplicates_across_splits"]:

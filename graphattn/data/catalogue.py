@@ -116,7 +116,8 @@ def load_network_dataset(name: str) -> NetworkDataset:
     else:
         data, split = _npz(card, folder)
     data.class_names = list(card.label.get("classes") or map(str, range(int(data.y.max()) + 1)))
-    return NetworkDataset(card, data, [str(row) for row in range(data.num_nodes)], data.class_names, None, split)
+    data.ids = [str(row) for row in range(data.num_nodes)]
+    return NetworkDataset(card, data, data.ids, data.class_names, None, split)
 
 
 def _card(name: str, job: str) -> Card:

@@ -62,7 +62,7 @@ class GraphEstimator(BaseEstimator, Generic[AnySource]):
         Raises:
             NotFittedError: before `fit`.
         """
-        save_model(Path(folder), self.config(), self.model_)
+        save_model(Path(folder), self.config(), self.model_, self._fitted.source.tensors())
 
     def config(self) -> dict[str, Any]:
         """All that is needed to make the estimator again but its weights, as JSON.

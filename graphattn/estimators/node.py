@@ -41,7 +41,8 @@ class NodeEstimator(GraphEstimator[NetworkSource], NodeParams):
                 nodes have features; arrays are taken as tensors are. `y` of a classifier holds class numbers, negative where a
                 node is unlabelled, or text, missing (None, NaN, "") where it is;
                 `data.class_names`, where there is one, names the classes 0, 1, …; otherwise `classes_` are the numbers. `y` of
-                a regressor holds numbers, NaN where a node is unlabelled.
+                a regressor holds numbers, NaN where a node is unlabelled. `data.ids` [nodes], where there are any, name the
+                nodes: by them they are known again in `predict`.
             train_mask: the nodes to train on: bool or 0 and 1 [nodes], or their numbers. Default: `data.train_mask`; failing
                 that, all labelled nodes that `valid_mask` leaves. Unlabelled nodes among them are ignored.
             valid_mask: the nodes that decide when to stop and which weights to keep. Default: `data.val_mask`; failing that
@@ -97,7 +98,9 @@ class NodeEstimator(GraphEstimator[NetworkSource], NodeParams):
         self._fit(
             source,
             task,
-            lambda device: source.job(task, inputs, *(torch.from_numpy(part).to(device) for part in (target, train, valid))),
+            lambda device: source.job(
+                task, inputs, *(torch.from_numpy(part).to(device) for part in (target, train, valid)), seed=self.seed
+            ),
             (*(tensor.cpu().numpy() for tensor in tensors), labelled, target, train, valid),
             checkpoint,
             report,
@@ -108,8 +111,13 @@ class NodeEstimator(GraphEstimator[NetworkSource], NodeParams):
         """What the model says of every node: [nodes, 1] values (regressor) or [nodes, classes] probabilities (classifier).
 
         Args:
-            data: the network that the estimator was trained on, also with nodes that came later, or another network whose
-                features mean the same.
+            data: the network that the estimator was trained on, also with nodes and edges that came or went since, or another
+                network whose features mean the same. Nodes are known again by `data.ids`, or without ids by their numbers:
+                then nodes that came later must be the last, and none may be missing between. They keep the positions
+                (Laplacian eigenvectors) that they had in training, and others get theirs from their neighbours.
+
+        Warns:
+            UserWarning: where it is another network, so that positions are left out.
 
         Raises:
             NotFittedError: before `fit`.
@@ -145,8 +153,7 @@ class NodeClassifier(Classes, ClassifierMixin, NodeEstimator):
         attention: "masked" (along edges) or "full" (all nodes), for all layers or one for each.
         attention_score: "dot", "additive" or "static".
         normaliser: "softmax", "softmax1", "sigmoid", "relu", "sparsemax" or "entmax15".
-        encodings: structural encodings added to the node vectors, name → columns. Default: {"degree": 1}, and for a network
-            without features {"degree": 1, "laplacian": 8}.
+        encodings: structural encodings added to the node vectors, name → columns. Default: {"degree": 1, "laplacian": 8}.
         biases: what full and pair attention know of pairs of nodes, name → columns. Default: none.
         extra_edges: edges of masked attention beyond those of the graph, name → number. Default: none. The names of
             all three are in `graphattn.structure.STRUCTURE`.

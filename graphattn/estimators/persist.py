@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import safetensors
 import safetensors.torch
-from torch import nn
+from torch import Tensor, nn
 
 import graphattn
 from graphattn.cache import write_atomically
@@ -20,6 +20,8 @@ from graphattn.errors import InputError
 FORMAT = 2
 CONFIG_FILE = "config.json"
 WEIGHTS_FILE = "model.safetensors"
+# Begins the names of tensors that are no weights; no module can be called so.
+_OF_SOURCE = "source:"
 
 
 def write_json(path: Path, content: Any) -> None:
@@ -27,10 +29,18 @@ def write_json(path: Path, content: Any) -> None:
     write_atomically(path, (json.dumps(content, indent=2, ensure_ascii=False) + "\n").encode())
 
 
-def save_model(folder: Path, config: dict[str, Any], model: nn.Module) -> None:
-    """Writes both files; the config gets the format's and the library's version, and the sum of the weights."""
+def save_model(folder: Path, config: dict[str, Any], model: nn.Module, source: Mapping[str, Tensor]) -> None:
+    """Writes both files; the config gets the format's and the library's version, and the sum of the weights.
+
+    Args:
+        folder: where to.
+        config: what the config holds beside that.
+        model: its weights are saved.
+        source: what the source keeps of its data, see `Source.tensors`; saved with the weights.
+    """
     folder.mkdir(parents=True, exist_ok=True)
-    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
+    named = {**model.state_dict(), **{_OF_SOURCE + name: tensor for name, tensor in source.items()}}
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in named.items()}
     weights = safetensors.torch.save(tensors)
     write_atomically(folder / WEIGHTS_FILE, weights)
     versions = {"format": FORMAT, "graphattn": graphattn.__version__}
@@ -59,8 +69,11 @@ def load_config(folder: Path) -> dict[str, Any]:
     return config
 
 
-def load_weights(folder: Path, model: nn.Module, sha256: object) -> None:
+def load_weights(folder: Path, model: nn.Module, sha256: object) -> dict[str, Tensor]:
     """Fills `model` with the weights of a trained estimator, whose file must have the sum that its config gives.
+
+    Returns:
+        What its source keeps, as `save_model` got it.
 
     Raises:
         InputError: naming the file and what is wrong with it.
@@ -75,12 +88,14 @@ def load_weights(folder: Path, model: nn.Module, sha256: object) -> None:
         raise InputError(f"{path} cannot be read ({error}); the run is damaged") from None
     if hashlib.sha256(content).hexdigest() != sha256:
         raise InputError(f"{path} is damaged, or belongs to another {CONFIG_FILE}: its SHA-256 is not the one written there")
+    source = {name.removeprefix(_OF_SOURCE): tensors.pop(name) for name in list(tensors) if name.startswith(_OF_SOURCE)}
     expected = model.state_dict()
     wrong = [name for name in expected if name not in tensors or tensors[name].shape != expected[name].shape]
     if wrong or len(tensors) != len(expected):
         first = wrong[0] if wrong else "there are others too"
         raise InputError(f"{path} does not hold the weights that {CONFIG_FILE} describes; the first that differs: {first}")
     model.load_state_dict(tensors, assign=True)
+    return source
 
 
 def plain(value: Any) -> Any:

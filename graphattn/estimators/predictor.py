@@ -15,7 +15,7 @@ from graphattn.errors import InputError
 from graphattn.estimators.device import find_device
 from graphattn.estimators.kinds import KINDS
 from graphattn.estimators.params import PARAMS
-from graphattn.estimators.persist import CONFIG_FILE, load_config, load_weights, plain
+from graphattn.estimators.persist import CONFIG_FILE, WEIGHTS_FILE, load_config, load_weights, plain
 from graphattn.estimators.sources import SOURCES, Source
 from graphattn.nn import GraphTransformer
 from graphattn.train import Task, find_task
@@ -70,5 +70,9 @@ def load_predictor(folder: Path, device: str = "auto", *, n_jobs: int | None = N
         raise InputError(f"{path} is damaged: {error}") from None
     except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
         raise InputError(f"{path} is damaged: {type(error).__name__} {error}") from None
-    load_weights(folder, model, config.get("weights_sha256"))
+    kept = load_weights(folder, model, config.get("weights_sha256"))
+    try:
+        source.restore_tensors(kept)
+    except (KeyError, InputError) as error:
+        raise InputError(f"{folder / WEIGHTS_FILE} is damaged: {error}") from None
     return Predictor(name, params, source, task, model.to(find_device(device)).eval())

@@ -32,7 +32,8 @@ class Network:
         data: The graph. `edge_index`, int64, [2, edges], sorted by source, each edge once; `num_nodes`; `x`, a sparse
             CSR tensor, float32, [nodes, features], absent without features; `y`, int64, [nodes], −1 where a node is
             unlabelled, and `class_names`, list of str, both absent without labels. Labels that are numbers: `y`, float64,
-            [nodes], NaN where a node is unlabelled, and no `class_names`.
+            [nodes], NaN where a node is unlabelled, and no `class_names`; `ids`, as below, by which a trained model knows nodes
+            again.
         ids: The name of each node, in the order of the rows of `x` and `y`.
         encoding: How `x` was made; give it to the next network to get the same columns.
         report: "nodes"; "edges" (distinct edges; without direction, distinct pairs); and, where not zero, what was odd:
@@ -80,7 +81,7 @@ def build_network(
     loops = edge_index[0] == edge_index[1]
     self_loops = int(loops.sum())
     distinct = edge_index.size(1) if directed else (edge_index.size(1) + self_loops) // 2
-    data = Data(edge_index=edge_index, num_nodes=len(ids))
+    data = Data(edge_index=edge_index, num_nodes=len(ids), ids=ids)
     x, oddities = encoding.encode(features, ids)
     notes: list[str] = []
     if x is not None:

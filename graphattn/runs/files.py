@@ -36,6 +36,7 @@ def write_run_files(
     trained_on: Sequence[str],
     scores: dict[str, dict[str, float]],
     baselines: dict[str, dict[str, float]],
+    better_on_validation: dict[str, dict[str, float]],
     parity: tuple[np.ndarray, np.ndarray] | None,
     target: str,
     excluded: dict[str, int],
@@ -62,6 +63,7 @@ def write_run_files(
     metrics = {
         **{part: scores[part] for part in PARTS},
         "baselines": baselines,
+        "better_on_validation": better_on_validation,
         "split": {part: len(rows) for part, rows in parts.items()},
         "seed": options.seed,
         "seconds": round(seconds, 3),

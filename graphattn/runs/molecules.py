@@ -22,7 +22,7 @@ from graphattn.runs.molecule_table import MoleculeTable
 from graphattn.runs.predictions import Predictions
 from graphattn.runs.rows import Rows
 from graphattn.runs.template import RunKind, evaluate_run, predict_run, train_run
-from graphattn.splits import Split
+from graphattn.splits import JUDGED, Split
 from graphattn.tables import iter_table, require_columns
 from graphattn.train import EpochReport, Task
 
@@ -230,11 +230,12 @@ class MoleculeRows(Rows):
             self._inputs = source.prepare(graphs, self._molecules.errors)
         return self._inputs
 
-    def baselines(self, task: Task, split: Split) -> dict[str, np.ndarray]:
+    def baselines(self, task: Task, split: Split) -> dict[str, dict[str, np.ndarray]]:
         logp = np.array(self._records.logp)
         values = np.array(self.values[split["train"]].tolist())
-        refitted = task.from_number(logp[split["train"]], values, logp[split["test"]])
-        return {} if refitted is None else {"crippen": refitted}
+        said = {part: task.from_number(logp[split["train"]], values, logp[split[part]]) for part in JUDGED}
+        found = {part: outputs for part, outputs in said.items() if outputs is not None}
+        return {"crippen": found} if found else {}
 
     def predictions(self, rows: np.ndarray, outputs: np.ndarray) -> Predictions:
         return Predictions(self.name, self._table.frame.iloc[rows], outputs, {})

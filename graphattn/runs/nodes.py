@@ -24,7 +24,7 @@ from graphattn.runs.network import LoadedNetwork, NetworkFiles, NetworkOfCatalog
 from graphattn.runs.predictions import Predictions
 from graphattn.runs.rows import Rows
 from graphattn.runs.template import RunKind, evaluate_run, predict_run, train_run
-from graphattn.splits import Split
+from graphattn.splits import JUDGED, Split
 from graphattn.train import EpochReport, Task
 
 AnyNetwork = NetworkFiles | NetworkOfCatalogue
@@ -88,23 +88,24 @@ def predict_nodes(
         device: where to compute.
 
     Returns:
-        The counts of what was found in the network, see `graphattn.networks.Network`.
+        "found": the counts of what was found in the network, see `graphattn.networks.Network`; "notes": sentences on how its
+        labels were read, and on positions that were left out.
 
     Raises:
         InputError: where the run or the network cannot be used, or `out` exists.
     """
     predictor, data = _KIND.open(run, device)
-    report: dict[str, int] = {}
+    result: dict[str, Any] = {}
 
     def predictions() -> Any:
         loaded = network.load(data, _LABEL_KINDS[predictor.task.name])
-        report.update(loaded.report)
         rows = NodeRows(network, loaded, predictor.task)
         every = np.arange(len(loaded.ids))
         yield rows.predictions(every, rows.outputs(predictor, every))
+        result.update(found=loaded.report, notes=rows.notes)
 
     predict_run(predictor, predictions(), out, overwrite=overwrite, line_end=NodeRows.line_end)
-    return report
+    return result
 
 
 def evaluate_nodes(run: Path, network: AnyNetwork, *, device: str = "auto") -> dict[str, Any]:
@@ -132,6 +133,9 @@ class NodeRows(Rows):
         network: where it came from.
         loaded: the network.
         task: what its labels are read for.
+
+    Attributes:
+        notes: sentences on how it was read, and on what a model could not use.
     """
 
     line_end = "\r\n"
@@ -147,6 +151,7 @@ class NodeRows(Rows):
         self.excluded = {"unlabelled": nodes - len(self.usable)} if len(self.usable) < nodes else {}
         self.name, self.standard_split = network.name, loaded.split
         self.target_name = str(network.columns()["label_column"])
+        self.notes = list(loaded.notes)
         self._inputs: dict[str, Any] | None = None
         self._outputs: tuple[Predictor[Any], np.ndarray] | None = None
 
@@ -185,11 +190,13 @@ class NodeRows(Rows):
     def outputs(self, predictor: Predictor[Any], rows: np.ndarray) -> np.ndarray:
         if self._outputs is None or self._outputs[0] is not predictor:
             device = next(predictor.model.parameters()).device
-            inputs = predictor.source.inputs(self._loaded.data, device) if self._inputs is None else self._inputs
+            inputs = self._inputs
+            if inputs is None:
+                inputs = predictor.source.inputs(self._loaded.data, device, self.notes.append)
             self._outputs = predictor, predictor.source.outputs(predictor.model, predictor.task, inputs)
         return self._outputs[1][rows]
 
-    def baselines(self, task: Task, split: Split) -> dict[str, np.ndarray]:
+    def baselines(self, task: Task, split: Split) -> dict[str, dict[str, np.ndarray]]:
         train = torch.from_numpy(split["train"])
 
         def spread(known: np.ndarray) -> np.ndarray:
@@ -197,7 +204,7 @@ class NodeRows(Rows):
             return found
 
         said = task.from_spread(spread, np.array(self.values[split["train"]].tolist()))
-        return {"label_propagation": said[split["test"]]}
+        return {"label_propagation": {part: said[split[part]] for part in JUDGED}}
 
     def predictions(self, rows: np.ndarray, outputs: np.ndarray) -> Predictions:
         ids = pd.DataFrame({"id": [self._loaded.ids[row] for row in rows]}, dtype=str)

@@ -27,6 +27,7 @@ class Rows(ABC):
         excluded: reason → rows that are not usable.
         standard_split: the split that the data set comes with, where there is one.
         target_name: what pictures call the values.
+        notes: sentences on what was read in one of two ways, and on what a model could not use.
     """
 
     name: str
@@ -35,6 +36,7 @@ class Rows(ABC):
     excluded: dict[str, int]
     standard_split: Split | None
     target_name: str
+    notes: list[str]
 
     line_end: ClassVar[str]
     """How lines of its table of predictions end."""
@@ -72,8 +74,8 @@ class Rows(ABC):
         """What a model says of some usable rows, [some, out_channels]."""
 
     @abstractmethod
-    def baselines(self, task: Task, split: Split) -> dict[str, np.ndarray]:
-        """What simple rules say of the test part, beyond a constant: name → outputs."""
+    def baselines(self, task: Task, split: Split) -> dict[str, dict[str, np.ndarray]]:
+        """What simple rules, beyond a constant, say of the valid and test parts: name → part → outputs."""
 
     @abstractmethod
     def predictions(self, rows: np.ndarray, outputs: np.ndarray) -> Predictions:

@@ -17,8 +17,9 @@ from graphattn.runs.files import PREDICTIONS_FILE, evaluation, new_file, write_r
 from graphattn.runs.folder import RunFolder, RunOptions
 from graphattn.runs.predictions import Predictions, refuse_taken_columns, write_predictions
 from graphattn.runs.rows import Rows
-from graphattn.splits import PARTS, parse_split
+from graphattn.splits import JUDGED, PARTS, Split, parse_split
 from graphattn.train import Task
+from graphattn.train.metrics import Scores
 
 
 def train_run(
@@ -59,10 +60,9 @@ def train_run(
     values = {part: np.array(rows.values[split[part]].tolist()) for part in PARTS}
     outputs = {part: rows.outputs(predictor, split[part]) for part in PARTS}
     scores = {part: task.scores(values[part], outputs[part]) for part in PARTS}
-    name, constant = task.constant(values["train"], len(split["test"]))
-    baselines = {name: constant, **rows.baselines(task, split)}
+    baselines = _baselines(task, rows, split, values)
 
-    save_model(folder.path, {**predictor.config(), "data": rows.config()}, predictor.model)
+    save_model(folder.path, {**predictor.config(), "data": rows.config()}, predictor.model, predictor.source.tensors())
     table = rows.predictions(split["test"], outputs["test"])
     with open(folder.path / PREDICTIONS_FILE, "w", newline="", encoding="utf-8") as file:
         write_predictions(task, [table], file, line_end=rows.line_end)
@@ -73,7 +73,8 @@ def train_run(
         split=split,
         trained_on=[mark for part in ("train", "valid") for mark in rows.marks(split[part])],
         scores=scores,
-        baselines={name: task.scores(values["test"], said) for name, said in baselines.items()},
+        baselines={name: of_part["test"] for name, of_part in baselines.items()},
+        better_on_validation=_better(task, baselines, scores["valid"]),
         parity=task.parity(values["test"], outputs["test"]) if len(split["test"]) else None,
         target=rows.target_name,
         excluded=rows.excluded,
@@ -82,6 +83,25 @@ def train_run(
     )
     folder.finish()
     return metrics
+
+
+def _baselines(task: Task, rows: Rows, split: Split, values: dict[str, np.ndarray]) -> dict[str, dict[str, Scores]]:
+    """The scores of a constant and of the rows' own baselines: name → part → scores."""
+    said: dict[str, dict[str, np.ndarray]] = {}
+    for part in JUDGED:
+        name, outputs = task.constant(values["train"], len(split[part]))
+        said.setdefault(name, {})[part] = outputs
+    said |= rows.baselines(task, split)
+    return {name: {part: task.scores(values[part], of_part[part]) for part in JUDGED} for name, of_part in said.items()}
+
+
+def _better(task: Task, baselines: dict[str, dict[str, Scores]], model: Scores) -> dict[str, Scores]:
+    """The baselines that are better than the model on the validation part, by the score that training watches: name → it."""
+    if not model:
+        return {}
+    name, sign = task.score_name, -1 if task.smaller_is_better else 1
+    valid = {baseline: of_part["valid"] for baseline, of_part in baselines.items()}
+    return {baseline: {name: its[name]} for baseline, its in valid.items() if sign * its[name] > sign * model[name]}
 
 
 class RunKind(NamedTuple):
@@ -147,9 +167,13 @@ def evaluate_run(run: Path, predictor: Predictor[Any], rows: Rows) -> dict[str, 
     """Scores a run on rows with values; those that it was not trained on also by themselves.
 
     Returns:
-        What `graphattn.runs.files.evaluation` returns.
+        What `graphattn.runs.files.evaluation` returns, and "notes": sentences on what was read in one of two ways, and on what
+        the model could not use.
     """
     task = predictor.task
     values = np.array(rows.values[rows.usable].tolist())
     outputs = rows.outputs(predictor, rows.usable)
-    return evaluation(run, rows.marks(rows.usable), lambda chosen: task.scores(values[chosen], outputs[chosen]), rows.excluded)
+    result = evaluation(
+        run, rows.marks(rows.usable), lambda chosen: task.scores(values[chosen], outputs[chosen]), rows.excluded
+    )
+    return {**result, "notes": rows.notes}

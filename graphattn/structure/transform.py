@@ -28,12 +28,15 @@ class StructuralTransform(BaseTransform):
         keeps: those of them that data may bring along: where one is present, it is kept and nothing is computed.
         version: raised whenever `compute` changes its values, so that `precompute` does not read old ones from its cache.
         weight: the attribute of the data that holds edge weights, or None where every edge counts 1.
+        turns: whether a small change to a graph may change all values, as a basis of eigenvectors turns. A model of one network
+            keeps the values that it was trained with, and `extend`s them to the network as it is later.
     """
 
     adds: ClassVar[Mapping[str, Place]]
     keeps: ClassVar[tuple[str, ...]] = ()
     version: int = 1
     weight: str | None = None
+    turns: ClassVar[bool] = False
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -51,6 +54,22 @@ class StructuralTransform(BaseTransform):
     @abstractmethod
     def compute(self, graphs: Graphs) -> dict[str, Tensor]:
         """The attributes in `adds`, name → values: those of nodes and node numbers in `graphs`' own order."""
+
+    def extend(self, graphs: Graphs, values: dict[str, Tensor], known: Tensor) -> dict[str, Tensor]:
+        """The attributes in `adds` of a graph that has changed since some were computed; only of transforms that `turn`.
+
+        Args:
+            graphs: the graph as it is now.
+            values: attribute → the values of before, [nodes, columns]; anything where a node is not known.
+            known: which nodes were there before, bool, [nodes].
+        """
+        raise NotImplementedError(f"{type(self).__name__} turns, and so must have extend and agreement")
+
+    def agreement(self, graphs: Graphs, values: dict[str, Tensor], known: Tensor) -> Tensor:
+        """What tells whether values belong to a graph, [columns]: about the same on the graph that they were computed on and on
+        one that differs little from it, and about 0 on another graph. Arguments as in `extend`.
+        """
+        raise NotImplementedError(f"{type(self).__name__} turns, and so must have extend and agreement")
 
     def forward(self, data: Data) -> Data:
         graphs = read_graphs(data, self.weight)

@@ -25,7 +25,8 @@ FILES = {
     "predictions.csv",
     "splits.json",
 }
-METRICS = ["train", "valid", "test", "baselines", "split", "seed", "seconds", "excluded", "duplicates_across_splits"]
+METRICS = ["train", "valid", "test", "baselines", "better_on_validation", "split", "seed", "seconds", "excluded"]
+METRICS += ["duplicates_across_splits"]
 
 
 def test_the_folder_of_a_molecule_run(molecules: Callable) -> None:
@@ -71,6 +72,18 @@ def test_the_folder_of_a_node_run(nodes: Callable) -> None:
         assert row["prediction"] == ("left" if left > right else "right")
 
 
+def test_training_says_that_a_baseline_is_better_on_validation(molecules: Callable) -> None:
+    Path("split.json").write_text(json.dumps({"train": list(range(20)), "valid": [20, 21], "test": [22, 23]}))
+    write_csv(
+        Path("mean.csv"), ["smiles", "value"], [[smiles, row % 2 if row < 20 else 0.5] for row, smiles in enumerate(SMILES)]
+    )
+    given = ("mean.csv", "--target-column", "value", "--config", "small.toml", "--split", "split.json", "--out", "mean")
+    result = molecules("train", "molecules", *given)
+    assert result.code == 0, result.err
+    assert "warning: baseline mean has a better rmse on valid, 0, than the model, 0." in result.err
+    assert "more epochs or rows may help" in result.err
+
+
 def test_molecules_round_trip(molecules: Callable) -> None:
     result = molecules("predict", "run", "logp.csv", "--out", "deep/p.csv")
     assert (result.code, result.out) == (0, "")
@@ -83,7 +96,7 @@ def test_molecules_round_trip(molecules: Callable) -> None:
     result = molecules("evaluate", "run", "logp.csv")
     assert result.code == 0
     scores = json.loads(result.out)
-    assert list(scores) == ["rows", "scores", "trained_on", "scores_unseen", "excluded"]
+    assert list(scores) == ["rows", "scores", "trained_on", "scores_unseen", "excluded", "notes"]
     assert (scores["rows"], scores["trained_on"]) == (24, 22)
     metrics = json.loads(Path("run/metrics.json").read_text())
     assert scores["scores_unseen"] == pytest.approx(metrics["test"], rel=1e-5)

@@ -157,7 +157,22 @@ def test_a_network_that_grew_is_still_known(tmp_path):
     (tmp_path / "nodes.csv").write_text("name,side\nnewcomer,left\n" + nodes)
     (tmp_path / "edges.csv").write_text("a,b\nnewcomer,p3\n" + "\n".join(lines) + "\n")
     result = evaluate_nodes(tmp_path / "run", files)
-    assert (result["rows"], result["trained_on"]) == (13, 9)
+    assert (result["rows"], result["trained_on"], result["notes"]) == (13, 9, [])
+    # Other people with other friends: positions are left out, and that is said, where they are labelled and where scored.
+    (tmp_path / "nodes.csv").write_text("name,side\n" + nodes.replace("p", "q"))
+    (tmp_path / "edges.csv").write_text("a,b\n" + "\n".join(lines).replace("p", "q") + "\n")
+    (note,) = evaluate_nodes(tmp_path / "run", files)["notes"]
+    assert note.startswith("this is not the network of training: 0 of 12 nodes have an id")
+    assert predict_nodes(tmp_path / "run", files, tmp_path / "out.csv")["notes"] == [note]
+
+
+def test_a_baseline_that_is_better_on_validation_is_named(tmp_path):
+    split = tmp_path / "split.json"
+    split.write_text(json.dumps({"train": [0, 1, 2, 3], "valid": [4, 5], "test": [6, 7, 8, 9]}))
+    # No model of two epochs hits the mean of training better than the mean itself.
+    metrics = train_molecules(table([1, 2, 3, 6, 3, 3, 0, 0, 5, 4]), options(tmp_path, split=str(split)))
+    assert metrics["better_on_validation"]["mean"] == {"rmse": 0.0}
+    assert metrics["valid"]["rmse"] > 0
 
 
 def test_random_numbers_of_the_caller_are_left_alone(tmp_path):

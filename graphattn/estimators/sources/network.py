@@ -3,26 +3,33 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
+import warnings
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch_geometric.data import Data
+from torch_geometric.transforms import Compose
 
 from graphattn.errors import InputError
 from graphattn.estimators.params import STRUCTURE_OPTIONS, NodeParams, shared_model_options
+from graphattn.estimators.sources.positions import Positions
 from graphattn.estimators.sources.source import Source
 from graphattn.ops import AdjacencyMask
 from graphattn.structure import precompute, structure_transform
 from graphattn.train import Batch, Task, TaskJob
+
+# The share of nodes that are without a position in each epoch, so that a model can do without, as it must on another network.
+_POSITION_DROPOUT = 0.35
 
 
 class NetworkSource(Source):
     """The whole network at once: one step an epoch, and the loss of its labelled nodes."""
 
     name = "nodes"
+    positions: Positions | None = None
 
     @staticmethod
     def options(params: NodeParams, data: Data) -> dict[str, Any]:
@@ -30,31 +37,52 @@ class NetworkSource(Source):
         x = data.get("x")
         return {
             "in_channels": 0 if x is None else x.shape[1],
-            **shared_model_options(params, {"degree": 1, "laplacian": 8} if x is None else {"degree": 1}),
+            **shared_model_options(params, {"degree": 1, "laplacian": 8}),
             "attention_dropout": params.attention_dropout,
             "input_dropout": params.dropout,
         }
 
-    def inputs(self, data: Data, device: torch.device) -> dict[str, Any]:
-        """What the model is called with: made once, as the whole network is one batch."""
+    def inputs(self, data: Data, device: torch.device, notify: Callable[[str], None] = warnings.warn) -> dict[str, Any]:
+        """What the model is called with: made once, as the whole network is one batch.
+
+        The first network is the one to train on; of another, or of the same one later, positions are those of the first.
+
+        Args:
+            data: the network.
+            device: where the model is.
+            notify: called with a sentence where positions are left out.
+        """
         x = data.get("x")
         width, expected = 0 if x is None else x.shape[1], self.model_options["in_channels"]
         if width != expected:
             raise InputError(f"data.x must have {expected} features, as in training, got {width}")
         if x is not None and not bool((x.values() if x.layout == torch.sparse_csr else x).isfinite().all()):
             raise InputError("data.x holds values that are NaN or infinite")
-        transform = structure_transform(*(self.model_options[name] for name in STRUCTURE_OPTIONS))
-        bare = Data(edge_index=data.edge_index, num_nodes=data.num_nodes)
-        for name in (name for one in transform.transforms for name in one.keeps if data.get(name) is not None):
-            bare[name] = data[name]
-        (known,) = precompute([bare], transform, n_jobs=self.n_jobs)
-        structure = {name: value for name, value in known if name not in ("edge_index", "num_nodes")}
+        structure = self._structure(data, notify)
         mask = AdjacencyMask.from_edge_index(data.edge_index, data.num_nodes)
         return {
             "x": None if x is None else (x if x.layout == torch.sparse_csr else x.float()).to(device),
             "edge_index": mask.to(device),
             "structure": {name: value.to(device) for name, value in structure.items()},
         }
+
+    def _structure(self, data: Data, notify: Callable[[str], None]) -> dict[str, Tensor]:
+        """The attributes of structure that the model reads."""
+        transforms = structure_transform(*(self.model_options[name] for name in STRUCTURE_OPTIONS)).transforms
+        bare = Data(edge_index=data.edge_index, num_nodes=data.num_nodes)
+        for name in (name for one in transforms for name in one.keeps if data.get(name) is not None):
+            bare[name] = data[name]
+        first = self.positions is None
+        (known,) = precompute([bare], Compose([one for one in transforms if first or not one.turns]), n_jobs=self.n_jobs)
+        structure: dict[str, Tensor] = {name: value for name, value in known if name not in ("edge_index", "num_nodes")}
+        if self.positions is None:
+            self.positions = Positions.of(data, transforms, structure)
+        else:
+            positions, note = self.positions.on(data, transforms)
+            structure |= positions
+            if note is not None:
+                notify(note)
+        return structure
 
     def job(
         self,
@@ -63,18 +91,27 @@ class NetworkSource(Source):
         target: Tensor,
         train: Tensor,
         valid: Tensor,
+        *,
+        seed: int,
     ) -> TaskJob:
-        """One batch, which is the network.
+        """One batch, which is the network; in each epoch some nodes are without positions.
 
         Args:
             task: what is learnt.
             inputs: what the model is called with.
             target: one for each node, [nodes]; those of nodes in neither part are not looked at.
             train, valid: numbers of the nodes, int64.
+            seed: decides, with the epoch, which nodes.
         """
+        turning = [] if self.positions is None else list(self.positions.values)
 
         def batches(epoch: int) -> Iterator[Batch]:
-            yield Batch(inputs, target[train], train)
+            structure = dict(inputs["structure"])
+            if turning:
+                generator = torch.Generator().manual_seed(seed * 1_000_003 + epoch)
+                kept = torch.rand(len(target), 1, generator=generator) >= _POSITION_DROPOUT
+                structure |= {name: structure[name] * kept.to(structure[name].device) for name in turning}
+            yield Batch({**inputs, "structure": structure}, target[train], train)
 
         return TaskJob(task, batches, 1, [Batch(inputs, target[valid], valid)] if len(valid) else [])
 
@@ -87,6 +124,14 @@ class NetworkSource(Source):
 
     def check(self, config: dict[str, Any]) -> None:
         pass
+
+    def tensors(self) -> dict[str, Tensor]:
+        return {} if self.positions is None else self.positions.tensors()
+
+    def restore_tensors(self, tensors: dict[str, Tensor]) -> None:
+        self.positions = Positions.from_tensors(tensors)
+        transforms = structure_transform(*(self.model_options[name] for name in STRUCTURE_OPTIONS)).transforms
+        self.positions.check(transforms)
 
     def pack(self, task: Task) -> dict[str, Any]:
         return task.config()

@@ -5,6 +5,9 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import Any, ClassVar
 
+from torch import Tensor
+
+from graphattn.errors import InputError
 from graphattn.train import Task
 
 
@@ -36,3 +39,16 @@ class Source(ABC):
     @abstractmethod
     def unpack(self, config: dict[str, Any]) -> dict[str, Any]:
         """The task's part of a config."""
+
+    def tensors(self) -> dict[str, Tensor]:
+        """What a saved model holds of the data it was trained on, by name; by default nothing."""
+        return {}
+
+    def restore_tensors(self, tensors: dict[str, Tensor]) -> None:
+        """The inverse of `tensors`.
+
+        Raises:
+            InputError: where they are not such tensors.
+        """
+        if tensors:
+            raise InputError(f"it holds {', '.join(tensors)}, which belong to no {self.name}")

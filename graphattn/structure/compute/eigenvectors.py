@@ -24,6 +24,8 @@ _DENSE = 500
 _EQUAL = 1e-10
 # Restarts of the plain iteration before the matrix is factorised: enough for every network whose gaps are not tiny.
 _RESTARTS = 60
+# Rounds in which nodes learn from their neighbours: a new node is seldom further from those that are known.
+_ROUNDS = 20
 # What makes L invertible. Far above rounding, and below the gaps of a path of 50,000 nodes.
 _SHIFT = 1e-9
 
@@ -50,6 +52,41 @@ def laplacian_eigenvectors(graphs: Graphs, k: int, random_walk: bool) -> tuple[T
             values[nodes, :columns] = np.maximum(value, np.finfo(np.float64).eps)[..., None, :]
     device = graphs.ptr.device
     return torch.from_numpy(vectors).to(device), torch.from_numpy(values).to(device)
+
+
+def from_neighbours(graphs: Graphs, vectors: Tensor, values: Tensor, known: Tensor, random_walk: bool) -> tuple[Tensor, Tensor]:
+    """Eigenvectors and eigenvalues of nodes that are not known, as `AddLaplacian.extend` describes them, [nodes, k] each."""
+    given = known.cpu().numpy()[:, None]
+    matrix = _symmetric(graphs)
+    degree = matrix.sum(1)[:, None]
+    root = np.sqrt(np.where(degree > 0, degree, 1))
+    before, after = (root**2, 1.0) if random_walk else (root, root)
+    start = np.where(given, vectors.double().cpu().numpy(), 0)
+    level = np.where(given, values.double().cpu().numpy(), 0)
+    vector, value = start, level
+    for _ in range(_ROUNDS):
+        vector = np.where(given, start, (matrix @ (vector / after)) / before)
+        reached = matrix @ (value > 0).astype(np.float64)
+        value = np.where(given, level, (matrix @ value) / np.maximum(reached, np.finfo(np.float64).tiny))
+    return torch.from_numpy(vector).to(vectors), torch.from_numpy(value).to(values)
+
+
+def autocorrelation(graphs: Graphs, vectors: Tensor, known: Tensor) -> Tensor:
+    """The autocorrelation of each vector over the edges between known nodes, as `AddLaplacian.agreement` describes it, [k]."""
+    given = np.flatnonzero(known.cpu().numpy())
+    matrix = _symmetric(graphs)[given][:, given]
+    degree = matrix.sum(1)[:, None]
+    vector = vectors.double().cpu().numpy()[given]
+    scaled = np.where(degree > 0, vector / np.sqrt(np.where(degree > 0, degree, 1)), 0)
+    size = np.square(vector).sum(0)
+    return torch.from_numpy((scaled * (matrix @ scaled)).sum(0) / np.where(size > 0, size, 1))
+
+
+def _symmetric(graphs: Graphs) -> sparse.csr_array:
+    """The weights W of `AddLaplacian`, [nodes, nodes]."""
+    parts, order = _components(graphs)
+    source, target = order[parts.edge_index.numpy()]
+    return sparse.csr_array((parts.weights.numpy(), (source, target)), shape=(graphs.num_nodes, graphs.num_nodes))
 
 
 @cache

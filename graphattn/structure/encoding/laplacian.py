@@ -44,6 +44,9 @@ class AddLaplacian(StructuralTransform):
     Components of up to 500 nodes are solved by a dense solver, many at a time; larger ones by Lanczos iteration, and where
     eigenvalues lie too close for it (chains, grids), by Lanczos iteration on a sparse factorisation of L.
 
+    Edges that come or go turn the basis: a model of one network keeps the eigenvectors that it was trained with, and nodes that
+    came later get them from their neighbours, see `extend`.
+
     Adds `laplacian_pe` and `laplacian_values_pe`: the eigenvalue of each column in the node's component, both [nodes, k].
 
     Args:
@@ -56,6 +59,7 @@ class AddLaplacian(StructuralTransform):
     """
 
     adds = {"laplacian_pe": "node", "laplacian_values_pe": "node"}
+    turns = True
 
     def __init__(self, k: int = 8, normalisation: str = "symmetric", weight: str | None = None) -> None:
         if k < 1:
@@ -69,6 +73,38 @@ class AddLaplacian(StructuralTransform):
 
         vectors, values = laplacian_eigenvectors(graphs, self.k, random_walk=self.normalisation == "random_walk")
         return {"laplacian_pe": vectors, "laplacian_values_pe": values}
+
+    def extend(self, graphs: Graphs, values: dict[str, Tensor], known: Tensor) -> dict[str, Tensor]:
+        r"""Known nodes keep their values. The others get them from their neighbours: as an eigenvector of L has them, but for
+        the factor 1 / (1 − λ),
+
+        .. math:: v_i = \sum_j \frac{W_{ij}}{\sqrt{D_i D_j}} v_j \;\text{(symmetric)}, \qquad
+                  v_i = \sum_j \frac{W_{ij}}{D_i} v_j \;\text{(random\_walk)}
+
+        in twenty rounds that begin with zero; and the mean of the eigenvalues there. Nodes with no path to a known node get 0.
+        """
+        from graphattn.structure.compute.eigenvectors import from_neighbours
+
+        vectors, eigenvalues = from_neighbours(
+            graphs,
+            values["laplacian_pe"],
+            values["laplacian_values_pe"],
+            known,
+            random_walk=self.normalisation == "random_walk",
+        )
+        return {"laplacian_pe": vectors, "laplacian_values_pe": eigenvalues}
+
+    def agreement(self, graphs: Graphs, values: dict[str, Tensor], known: Tensor) -> Tensor:
+        r"""How much alike the values of nodes with an edge are: the autocorrelation of each eigenvector over the edges between
+        known nodes,
+
+        .. math:: \frac{\sum_{ij} W_{ij} v_i v_j / \sqrt{D_i D_j}}{\sum_i v_i^2}
+
+        1 − λ on the graph of the (symmetric) eigenvectors, and near 0 on another.
+        """
+        from graphattn.structure.compute.eigenvectors import autocorrelation
+
+        return autocorrelation(graphs, values["laplacian_pe"], known)
 
 
 def flip_signs(vectors: Tensor, batch: Tensor, generator: torch.Generator | None = None) -> Tensor:

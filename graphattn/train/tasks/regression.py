@@ -25,6 +25,7 @@ class Regression(Task):
 
     name = "regression"
     score_name = "rmse"
+    smaller_is_better = True
     hint = "; for text labels use --task classification"
 
     mean: float

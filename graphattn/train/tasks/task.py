@@ -28,6 +28,8 @@ class Task(ABC):
     name: ClassVar[str]
     score_name: ClassVar[str]
     """The score that training watches, as `graphattn.train.metrics` names it."""
+    smaller_is_better: ClassVar[bool] = False
+    """Whether a smaller score is a better one."""
     hint: ClassVar[str] = ""
     """What to try where no cell of a column can be used."""
 
