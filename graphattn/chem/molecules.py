@@ -28,7 +28,7 @@ from graphattn.chem.features import (
     featurise_chunk,
     one_hot,
 )
-from graphattn.chem.records import MoleculeRecords
+from graphattn.chem.records import RECORD_VERSION, MoleculeRecords
 from graphattn.chem.smiles import bad_smiles
 from graphattn.errors import InputError
 
@@ -152,7 +152,8 @@ def _graphs(arrays: MoleculeArrays) -> list[Data]:
 
 def _key(rows: list[object], describe: bool) -> str:
     """What the arrays depend on, and nothing else. RDKit counts: releases differ in what they call aromatic."""
-    meaning = (FEATURE_VERSION, rdkit.__version__, ATOM_FEATURES, BOND_FEATURES, rows, describe)
+    records = RECORD_VERSION if describe else None
+    meaning = (FEATURE_VERSION, rdkit.__version__, ATOM_FEATURES, BOND_FEATURES, rows, records)
     return hashlib.sha256(repr(meaning).encode(errors="backslashreplace")).hexdigest()
 
 

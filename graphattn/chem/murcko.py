@@ -7,7 +7,7 @@ from typing import Any
 from rdkit import Chem
 from rdkit.Chem.Scaffolds import MurckoScaffold
 
-from graphattn.chem.smiles import read_smiles
+from graphattn.chem.smiles import as_seen, read_smiles
 
 # RDKit's own takes time that grows with the third power of the number of atoms: 14 s for 1,700.
 _LARGE = 150
@@ -25,7 +25,7 @@ def scaffold(smiles: object) -> str | None:
 
 def scaffold_of(mol: Any) -> str:
     """The scaffold of an RDKit molecule."""
-    large = mol.GetNumAtoms() > _LARGE
+    mol, large = as_seen(mol), mol.GetNumAtoms() > _LARGE
     return str(Chem.MolToSmiles(_cut(mol) if large else MurckoScaffold.GetScaffoldForMol(mol), isomericSmiles=False))
 
 

@@ -12,6 +12,10 @@ from rdkit import Chem
 
 from graphattn.chem.crippen import contributions_of
 from graphattn.chem.murcko import scaffold_of
+from graphattn.chem.smiles import as_seen
+
+RECORD_VERSION = 2
+"""Raised whenever the same SMILES would have another record; part of the cache's key."""
 
 
 @dataclass
@@ -19,7 +23,8 @@ class MoleculeRecords:
     """One entry for each SMILES of a list.
 
     Attributes:
-        canonical: RDKit's canonical SMILES; "" where the SMILES is bad.
+        canonical: RDKit's canonical SMILES without isotopes and atom maps, which a model does not see: equal for molecules that
+            it cannot tell apart; "" where the SMILES is bad.
         scaffolds: the Bemis–Murcko scaffold, see `graphattn.chem.scaffold`; "" where there is no ring or the SMILES is bad.
         logp: the Wildman–Crippen logP; NaN where the SMILES is bad.
     """
@@ -52,7 +57,7 @@ def record_of(mol: Any) -> tuple[str, str, float]:
     """Canonical SMILES, scaffold and logP of a molecule, or of None for a bad SMILES. Call it before stereo labels are set."""
     if mol is None:
         return "", "", float("nan")
-    return str(Chem.MolToSmiles(mol)), scaffold_of(mol), float(contributions_of(mol).sum())
+    return str(Chem.MolToSmiles(as_seen(mol))), scaffold_of(mol), float(contributions_of(mol).sum())
 
 
 def join_records(parts: Sequence[MoleculeRecords]) -> MoleculeRecords:

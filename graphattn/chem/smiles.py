@@ -74,6 +74,17 @@ def read_smiles(smiles: object) -> tuple[Any, str]:
     return mol, ""
 
 
+def as_seen(mol: Any) -> Any:
+    """The molecule without isotopes and atom maps, which no model sees; itself where it has none."""
+    if not any(atom.GetIsotope() or atom.GetAtomMapNum() for atom in mol.GetAtoms()):
+        return mol
+    mol = Chem.Mol(mol)
+    for atom in mol.GetAtoms():
+        atom.SetIsotope(0)
+        atom.SetAtomMapNum(0)
+    return mol
+
+
 def reason_of(problem: Exception) -> str:
     """What RDKit had against a molecule, in one sentence."""
     lines = [line.strip() for line in str(problem).splitlines() if line.strip()]

@@ -25,6 +25,7 @@ from graphattn.runs.template import RunKind, evaluate_run, predict_run, train_ru
 from graphattn.splits import JUDGED, Split
 from graphattn.tables import iter_table, require_columns
 from graphattn.train import EpochReport, Task
+from graphattn.train.tasks.task import shown
 
 # Rows that streaming prediction holds at a time: enough for worker processes to pay.
 _CHUNK = 10_000
@@ -173,6 +174,7 @@ class MoleculeRows(Rows):
         self.values = np.empty(len(values), dtype=object)
         self.values[:] = values
         self.usable = np.array([row for row, value in enumerate(values) if value is not None], dtype=np.int64)
+        self.notes += self._conflicts()
         self._inputs: MoleculeInputs | None = None
 
     def _usable(self, task: Task) -> tuple[list[Any], dict[str, int]]:
@@ -190,6 +192,21 @@ class MoleculeRows(Rows):
                 values[row] = None
                 excluded[f"{table.smiles_column}: cannot be read"] += 1
         return values, {reason: count for reason, count in excluded.items() if count}
+
+    def _conflicts(self) -> list[str]:
+        """A sentence where rows of one molecule have different values."""
+        values: dict[str, dict[Any, int]] = {}
+        for row in self.usable.tolist():
+            values.setdefault(self._records.canonical[row], {}).setdefault(self.values[row], row)
+        conflicts = [rows for rows in values.values() if len(rows) > 1]
+        if not conflicts:
+            return []
+        (first, row), (second, other) = list(conflicts[0].items())[:2]
+        smiles = " and ".join(dict.fromkeys(str(self._table.smiles[place]).strip()[:60] for place in (row, other)))
+        return [
+            f"{len(conflicts):,} molecules have several rows with different values, such as {smiles} with {shown(first)} and "
+            f"{shown(second)}; isotopes and atom maps are not told apart, and no row is left out"
+        ]
 
     def scaffolds(self, seed: int) -> Split:
         parts = split_by_scaffold([self._records.scaffolds[row] for row in self.usable], seed=seed)

@@ -41,6 +41,19 @@ def test_describing_changes_no_graph():
         assert one is None or all(np.array_equal(value, other[name]) for name, value in one)
 
 
+def test_isotopes_and_atom_maps_make_no_other_molecule():
+    """A model sees neither: the same graph, so the same molecule and the same scaffold."""
+    alike = ["OC1CCCC1", "O[13CH]1CCCC1", "[OH:1][CH:2]1[CH2:3]CC[14CH2:4]1", "[18OH]C1CCCC1"]
+    made = featurise(alike, describe=True, cache=None)
+    assert set(made.records.canonical) == {"OC1CCCC1"}
+    assert set(made.records.scaffolds) == {scaffold(text) for text in alike} == {"C1CCCC1"}
+    # A written hydrogen is an atom of the graph, also as deuterium; R and S are seen, also where isotopes make them.
+    others = featurise(["CO", "[2H]CO", "[2H][C@H](C)O", "[2H][C@@H](C)O"], describe=True, cache=None)
+    assert len(set(others.records.canonical)) == 4
+    assert [graph.num_nodes for graph in others.graphs] == [2, 3, 4, 4]
+    assert not np.array_equal(others.graphs[2].x, others.graphs[3].x)
+
+
 def test_no_rows():
     records = featurise([], describe=True).records
     assert (records.canonical, records.scaffolds, records.logp) == ([], [], [])

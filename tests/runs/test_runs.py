@@ -133,6 +133,18 @@ def test_molecules_in_two_parts_are_counted(tmp_path):
     assert metrics["duplicates_across_splits"] == 3
 
 
+def test_values_that_contradict_each_other_are_said(tmp_path):
+    smiles = ["CCO", "CCC", "CCN", "C[13CH2]O", "OCC", "CF", "[CH3:1]N", "CN", "FC", "CBr"]
+    values = ["1", "2", "3", "5", "1.0", "6", "7", "7", "8", "9"]  # ethanol 1 and 5, CF 6 and 8, CN 7 twice
+    frame = pd.DataFrame({"smiles": smiles, "y": values}, dtype=str)
+    said: list[str] = []
+    train_molecules(MoleculeTable(frame, "a table", "smiles", "y"), options(tmp_path, notify=said.append))
+    (note,) = [text for text in said if "different values" in text]
+    assert note.startswith(
+        "note: 2 molecules have several rows with different values, such as CCO and C[13CH2]O with 1.0 and 5.0"
+    )
+
+
 def test_baselines_by_hand(tmp_path):
     split = tmp_path / "split.json"
     split.write_text(json.dumps({"train": [0, 1, 2, 3], "valid": [], "test": [8, 9]}))
