@@ -15,7 +15,7 @@ from graphattn.errors import InputError
 
 _PARAMS = "graphattn.params"
 # The runs decide these, so a file may not.
-_FIXED = ("valid_fraction",)
+_FIXED = ("valid_fraction", "on_error")
 
 
 def config_option(source: str) -> Any:

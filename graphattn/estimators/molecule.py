@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -36,30 +36,38 @@ class MoleculeEstimator(GraphEstimator[MoleculeSource], MoleculeParams):
         """Trains on molecules and their targets. Rows whose SMILES is bad are left out: `excluded_`, row number → reason.
 
         Args:
-            smiles: SMILES, one a row.
-            y: the target of each row.
+            smiles: SMILES, or RDKit molecules, one a row.
+            y: the target of each row; also a table of one column.
             valid: SMILES and targets that decide when to stop and which weights to keep. Default: a random
                 `valid_fraction` of the rows, which is then not trained on; with `valid_fraction=0` there is none.
             checkpoint: file to resume from and to write the training state to.
             report: called after every epoch, see `graphattn.train.EpochReport`.
 
         Raises:
-            InputError: where lengths differ, a target is missing, or no row is usable.
+            InputError: where lengths differ, a target is missing, no row is usable, or one is not under `on_error="raise"`.
         """
         self.check_params()
         rows, values = check_rows(smiles, y)
         valid_rows, valid_values = check_rows(*valid) if valid is not None else ([], values[:0])
         source = self.make_source()
-        inputs = source.inputs(rows)
-        if not inputs.good:
-            reason = next(iter(inputs.errors.values()), "there are no rows")
-            raise InputError(f"none of the {len(rows)} rows of smiles can be used: {reason}")
-        if inputs.errors:
-            left_out = f"{len(inputs.errors)} of {len(rows)} SMILES cannot be read and are left out; excluded_ says why"
-            warnings.warn(left_out, stacklevel=2)
-        held_out = None if valid is None else (source.inputs(valid_rows), valid_values)
+        inputs = self._usable(source, rows, "smiles", "; excluded_ says why")
+        held_out = None if valid is None else (self._usable(source, valid_rows, "valid"), valid_values)
         data = (rows, values.tolist(), valid_rows, valid_values.tolist())
         return self.fit_inputs(source, (inputs, values), held_out, data=data, checkpoint=checkpoint, report=report)
+
+    def _usable(self, source: MoleculeSource, rows: list[str], name: str, more: str = "") -> MoleculeInputs:
+        """Molecules to train on or to be stopped by; says which are left out."""
+        inputs = source.inputs(rows)
+        if not inputs.good and (rows or name == "smiles"):
+            reason = next(iter(inputs.errors.values()), "there are no rows")
+            raise InputError(f"none of the {len(rows)} rows of {name} can be used: {reason}")
+        if inputs.errors:
+            example = _example(rows, inputs.errors)
+            said = f"{len(inputs.errors):,} of {len(rows):,} SMILES of {name} cannot be read"
+            if self.on_error == "raise":
+                raise InputError(f"{said}, such as {example}")
+            warnings.warn(f"{said} and are left out, such as {example}{more}", stacklevel=3)
+        return inputs
 
     def make_source(self) -> MoleculeSource:
         """The source that prepares molecules for a model of these parameters."""
@@ -122,8 +130,30 @@ class MoleculeEstimator(GraphEstimator[MoleculeSource], MoleculeParams):
         return fitted.source.outputs(fitted.model, fitted.task, fitted.source.inputs(rows))
 
     def predict(self, smiles: Iterable[str]) -> np.ndarray:
-        """The predicted value of each row, [rows]; NaN where a SMILES is bad."""
-        return self._fitted.task.predict(self.outputs(smiles)[0])
+        """The predicted value of each row, [rows].
+
+        A row whose SMILES is bad gets what `on_error` says, with a warning; `outputs` has the reason of each.
+
+        Raises:
+            InputError: on a bad SMILES under `on_error="raise"`.
+        """
+        return self._fitted.task.predict(self._filled(smiles))
+
+    def _filled(self, smiles: Iterable[str]) -> np.ndarray:
+        """The outputs of each row, of bad ones as `on_error` says."""
+        rows = as_list(smiles)
+        outputs, errors = self.outputs(rows)
+        if not errors:
+            return outputs
+        said = f"{len(errors):,} of {len(rows):,} SMILES cannot be predicted, such as {_example(rows, errors)}"
+        if self.on_error == "raise":
+            raise InputError(said)
+        if self.on_error == "mean":
+            bad = sorted(errors)
+            name, outputs[bad] = self.task_.constant(len(bad))
+            said += f"; they get the {name} of the rows trained on (on_error='mean')"
+        warnings.warn(said, stacklevel=3)
+        return outputs
 
     def score(self, smiles: Iterable[str], y: Iterable[Any], sample_weight: Any = None) -> float:
         """R² (regressor) or accuracy (classifier) on the rows that can be predicted."""
@@ -156,6 +186,9 @@ class MoleculeRegressor(Numbers, RegressorMixin, MoleculeEstimator):
         weight_decay: of AdamW.
         patience: epochs without a better validation score after which training stops.
         valid_fraction: part of the rows held out for that where `fit` is given no validation rows.
+        on_error: what `predict` and `predict_proba` give a row whose SMILES is bad: "mean", the mean of the values trained on
+            or the shares of their classes, so that scikit-learn's scores are finite; "nan"; or "raise". `fit` leaves such rows
+            out, or raises. A warning says how many rows are left out or filled in, with an example.
         seed: of the weights, the order of the molecules, dropout and the held-out rows. The same seed gives the same model,
             bit for bit, on the same machine's CPU with the same number of torch threads.
         device: "auto", "cpu", "cuda", "cuda:N" or "mps".
@@ -180,8 +213,14 @@ class MoleculeClassifier(Classes, ClassifierMixin, MoleculeEstimator):
     score = MoleculeEstimator.score
 
     def predict_proba(self, smiles: Iterable[str]) -> np.ndarray:
-        """Probability of each of `classes_`, float64, [rows, classes]; NaN where a SMILES is bad."""
-        return self.outputs(smiles)[0]
+        """Probability of each of `classes_`, float64, [rows, classes]; of rows with a bad SMILES as in `predict`."""
+        return self._filled(smiles)
+
+
+def _example(rows: Sequence[object], errors: Mapping[int, str]) -> str:
+    """The first bad row, and why."""
+    first = min(errors)
+    return f"row {first}, {rows[first]!r:.60}: {errors[first]}"
 
 
 def _good(inputs: MoleculeInputs, values: np.ndarray) -> tuple[MoleculeInputs, np.ndarray]:
@@ -190,15 +229,18 @@ def _good(inputs: MoleculeInputs, values: np.ndarray) -> tuple[MoleculeInputs, n
 
 
 def check_rows(smiles: Iterable[str], y: Iterable[Any]) -> tuple[list[str], np.ndarray]:
-    """SMILES as a list and values as an array, one for each."""
+    """SMILES as a list and values as an array, one for each; `y` may be a table of one column."""
+    y = np.asarray(y) if getattr(y, "ndim", 1) > 1 else y
     rows, values = as_list(smiles), y if isinstance(y, np.ndarray) else np.array(list(y), dtype=object)
+    if values.ndim == 2 and values.shape[1] == 1:
+        values = values[:, 0]
     if values.shape != (len(rows),):
         raise InputError(f"y must have one entry for each of the {len(rows)} SMILES, got shape {list(values.shape)}")
     return rows, values
 
 
 def as_list(smiles: Iterable[str]) -> list[str]:
-    """SMILES as a list.
+    """SMILES as a list; RDKit molecules become SMILES, and bytes text.
 
     Raises:
         InputError: where they are one string or no column.
@@ -207,4 +249,18 @@ def as_list(smiles: Iterable[str]) -> list[str]:
         raise InputError(f"smiles must be a list of SMILES, got the one string {smiles!r}")
     if isinstance(smiles, Mapping) or getattr(smiles, "ndim", 1) != 1:
         raise InputError(f"smiles must be a list of SMILES or one column of a table, got a {type(smiles).__name__}")
-    return list(smiles)
+    return [_as_text(one) for one in smiles]
+
+
+def _as_text(smiles: Any) -> Any:
+    """The SMILES of an RDKit molecule, and the text of bytes; everything else is left to `read_smiles`."""
+    if isinstance(smiles, bytes):
+        return smiles.decode("ascii", errors="replace")
+    if type(smiles).__module__.startswith("rdkit."):
+        from rdkit import Chem
+
+        from graphattn.chem.smiles import MOST_ATOMS
+
+        if isinstance(smiles, Chem.Mol) and smiles.GetNumAtoms() <= MOST_ATOMS:
+            return Chem.MolToSmiles(smiles)
+    return smiles

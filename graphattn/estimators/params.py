@@ -16,6 +16,7 @@ from graphattn.errors import InputError
 # The parameters that name what a model knows of structure, as `structure_transform` and `GraphTransformer` take them.
 STRUCTURE_OPTIONS = ("encodings", "biases", "extra_edges")
 PRECISIONS = ("32-true", "bf16-mixed")
+ON_ERROR = ("mean", "nan", "raise")
 # Parameters that say how to compute on this machine, and are not part of what was trained.
 OF_THE_MACHINE = ("device", "precision", "n_jobs")
 
@@ -68,6 +69,7 @@ class MoleculeParams(EstimatorParams):
     batch_size: int = count(32)
     learning_rate: float = 5e-4
     valid_fraction: float = fraction(0.1)
+    on_error: str = "mean"
     n_jobs: int | None = None
 
 
@@ -109,6 +111,8 @@ def check_params(params: EstimatorParams) -> None:
     for name in limits["fraction"]:
         if not 0 <= getattr(params, name) < 1:
             raise InputError(f"{name} must lie in [0, 1), got {getattr(params, name)!r}")
+    if isinstance(params, MoleculeParams) and params.on_error not in ON_ERROR:
+        raise InputError(f"on_error must be one of {', '.join(ON_ERROR)}, got {params.on_error!r}")
     for name in limits["at_least_zero"]:
         if not getattr(params, name) >= 0:
             raise InputError(f"{name} must not be negative, got {getattr(params, name)!r}")

@@ -89,7 +89,7 @@ def _baselines(task: Task, rows: Rows, split: Split, values: dict[str, np.ndarra
     """The scores of a constant and of the rows' own baselines: name → part → scores."""
     said: dict[str, dict[str, np.ndarray]] = {}
     for part in JUDGED:
-        name, outputs = task.constant(values["train"], len(split[part]))
+        name, outputs = task.constant(len(split[part]))
         said.setdefault(name, {})[part] = outputs
     said |= rows.baselines(task, split)
     return {name: {part: task.scores(values[part], of_part[part]) for part in JUDGED} for name, of_part in said.items()}

@@ -9,7 +9,7 @@ import pytest
 import torch
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
-from sklearn.model_selection import cross_val_score
+from sklearn.model_selection import GridSearchCV, StratifiedKFold, cross_val_score
 
 from graphattn import InputError, MoleculeClassifier, MoleculeRegressor
 from graphattn.chem import BOND_WIDTH
@@ -63,10 +63,42 @@ def test_a_prediction_does_not_depend_on_the_other_rows(fitted):
 
 @pytest.mark.parametrize("bad", ["C1CC", "", "   ", None, float("nan"), "C(C)(C)(C)(C)C"])
 def test_a_bad_smiles_keeps_its_row(fitted, bad):
-    prediction = fitted.predict(["CCO", bad, "CCCC"])
+    fitted = marking(fitted)
+    with pytest.warns(UserWarning, match="1 of 3 SMILES cannot be predicted, such as row 1, "):
+        prediction = fitted.predict(["CCO", bad, "CCCC"])
     assert np.isnan(prediction).tolist() == [False, True, False]
     np.testing.assert_allclose(prediction[[0, 2]], fitted.predict(["CCO", "CCCC"]), rtol=1e-5)
     assert list(fitted.outputs(["CCO", bad])[1]) == [1]
+
+
+def marking(model, on_error="nan"):
+    """The same fitted model with another `on_error`."""
+    return copy.copy(model).set_params(on_error=on_error)
+
+
+def test_a_bad_smiles_gets_the_mean_by_default(fitted):
+    with pytest.warns(
+        UserWarning, match=r"1 of 2 SMILES cannot be predicted, such as row 1, 'C1CC': .*they get the mean of the rows"
+    ):
+        prediction = fitted.predict(["CCO", "C1CC"])
+    assert prediction.tolist() == [fitted.predict(["CCO"])[0], pytest.approx(np.mean(LOGP))]
+    with pytest.raises(InputError, match="1 of 2 SMILES cannot be predicted, such as row 1, 'C1CC'"):
+        marking(fitted, "raise").predict(["CCO", "C1CC"])
+    with pytest.raises(InputError, match="on_error must be one of mean, nan, raise, got 'skip'"):
+        MoleculeRegressor(on_error="skip").fit(SMILES, LOGP)
+
+
+@pytest.mark.filterwarnings("ignore:.*SMILES.*:UserWarning")
+def test_scikit_learns_scores_are_finite_where_a_smiles_is_bad():
+    smiles, values = [*SMILES, "C1CC", "nonsense"], [*LOGP, 0.5, 1.0]
+    scoring = ["neg_root_mean_squared_error", "r2"]
+    search = GridSearchCV(MoleculeRegressor(**SMALL), {"epochs": [1, 3]}, scoring=scoring, refit=scoring[0], cv=2)
+    search.fit(smiles, values)
+    assert all(np.isfinite(search.cv_results_[f"mean_test_{name}"]).all() for name in scoring)
+    labels = ["greasy" if value > 0.7 else "watery" for value in values]
+    model = MoleculeClassifier(**SMALL)
+    for name in ("accuracy", "roc_auc", "neg_log_loss"):
+        assert np.isfinite(cross_val_score(model, smiles, labels, scoring=name, cv=StratifiedKFold(2))).all()
 
 
 @pytest.mark.parametrize("smiles", ["C", "[Na+].[Cl-]", "C.C", "[Og]", "C" * 500])
@@ -74,8 +106,35 @@ def test_odd_molecules_are_predicted(fitted, smiles):
     assert np.isfinite(fitted.predict([smiles])).all()
 
 
+def test_rdkit_molecules_and_bytes_are_smiles(fitted):
+    from rdkit import Chem
+
+    expected = fitted.predict(SMILES)
+    assert np.array_equal(fitted.predict([text.encode() for text in SMILES]), expected)
+    np.testing.assert_allclose(fitted.predict([Chem.MolFromSmiles(text) for text in SMILES]), expected, rtol=1e-5, atol=1e-6)
+    assert marking(fitted).outputs([Chem.Mol()])[1] == {0: "SMILES is empty"}
+
+
+def test_a_table_of_one_column_is_a_target(fitted):
+    frame = pd.DataFrame({"logp": LOGP, "other": LOGP})
+    assert np.array_equal(MoleculeRegressor(**SMALL).fit(SMILES, frame[["logp"]]).predict(SMILES), fitted.predict(SMILES))
+    with pytest.raises(InputError, match=r"one entry for each of the 10 SMILES, got shape \[10, 2\]"):
+        MoleculeRegressor(**SMALL).fit(SMILES, frame)
+
+
+def test_bad_validation_rows_are_said():
+    with pytest.warns(UserWarning, match="1 of 2 SMILES of valid cannot be read and are left out, such as row 0, 'Q'"):
+        MoleculeRegressor(**SMALL).fit(SMILES, LOGP, valid=(["Q", "CCC"], [1.0, 1.0]))
+    with pytest.raises(InputError, match="none of the 1 rows of valid can be used"):
+        MoleculeRegressor(**SMALL).fit(SMILES, LOGP, valid=(["Q"], [1.0]))
+    with pytest.raises(InputError, match="1 of 11 SMILES of smiles cannot be read, such as row 10, 'Q'"):
+        MoleculeRegressor(**SMALL, on_error="raise").fit([*SMILES, "Q"], [*LOGP, 1.0])
+
+
 def test_bad_rows_are_left_out_of_training(fitted):
-    with pytest.warns(UserWarning, match="1 of 11 SMILES cannot be read and are left out"):
+    with pytest.warns(
+        UserWarning, match="1 of 11 SMILES of smiles cannot be read and are left out, such as row 10, 'nonsense'"
+    ):
         model = MoleculeRegressor(**SMALL).fit([*SMILES, "nonsense"], [*LOGP, 1.0])
     assert list(model.excluded_) == [10]
     assert np.array_equal(model.predict(SMILES), fitted.predict(SMILES))
@@ -86,12 +145,16 @@ def test_no_rows(fitted):
 
 
 def test_classifier_marks_bad_rows():
-    model = MoleculeClassifier(**SMALL).fit(SMILES, [0, 1] * 5)
-    labels = model.predict(["CCO", "bad"])
+    model = MoleculeClassifier(**SMALL).fit(SMILES, [0, 1] * 4 + [1, 1])
+    with pytest.warns(UserWarning, match="they get the majority of the rows trained on"):
+        assert model.predict_proba(["CCO", "bad"])[1].tolist() == [0.4, 0.6]
+    model.on_error = "nan"
+    with pytest.warns(UserWarning, match="1 of 2 SMILES cannot be predicted"):
+        labels = model.predict(["CCO", "bad"])
     assert labels.dtype == object
     assert labels[0] in (0, 1)
     assert np.isnan(labels[1])
-    assert np.isnan(model.predict_proba(["CCO", "bad"])[1]).all()
+    assert np.isnan(model.outputs(["CCO", "bad"])[0][1]).all()
     assert model.predict(["CCO"]).dtype == model.classes_.dtype
     assert model.score([*SMILES, "bad"], [0, 1] * 5 + [1]) == model.score(SMILES, [0, 1] * 5)
 

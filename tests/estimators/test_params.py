@@ -33,6 +33,7 @@ MOLECULES = {
     "patience": 30,
     "readout": "mean",
     "valid_fraction": 0.1,
+    "on_error": "mean",
 }
 NODES = {
     "attention_dropout": 0.0,

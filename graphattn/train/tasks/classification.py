@@ -20,12 +20,14 @@ class Classification(Task):
 
     Attributes:
         classes: the classes in order, [classes].
+        shares: the share of each class among the labels trained on, [classes].
     """
 
     name = "classification"
     score_name = "accuracy"
 
     classes: np.ndarray
+    shares: np.ndarray
 
     def read_cells(self, cells: pd.Series) -> tuple[list[Any], dict[str, int], list[str]]:
         from graphattn.tables import labels
@@ -75,6 +77,7 @@ class Classification(Task):
             raise InputError(f"a classifier needs at least two classes to train on, got {only}")
         # A class that is not trained on keeps its place, and is never predicted.
         self.classes = np.unique(_natural(np.concatenate([values, others]))) if classes is None else np.asarray(classes)
+        self.shares = np.bincount(self.encode(values), minlength=len(self.classes)) / len(values)
 
     @property
     def out_channels(self) -> int:
@@ -138,8 +141,8 @@ class Classification(Task):
     def known(self, values: np.ndarray) -> np.ndarray:
         return self._places(values) >= 0
 
-    def constant(self, values: np.ndarray, rows: int) -> tuple[str, np.ndarray]:
-        return "majority", np.tile([(self._labels(values) == label).mean() for label in self.classes], (rows, 1))
+    def constant(self, rows: int) -> tuple[str, np.ndarray]:
+        return "majority", np.tile(self.shares, (rows, 1))
 
     def from_number(self, number: np.ndarray, values: np.ndarray, other: np.ndarray) -> np.ndarray | None:
         return None
@@ -155,14 +158,17 @@ class Classification(Task):
         return None
 
     def config(self) -> dict[str, Any]:
-        return {"classes": {"kind": self.classes.dtype.kind, "values": self.classes.tolist()}}
+        return {"classes": {"kind": self.classes.dtype.kind, "values": self.classes.tolist(), "shares": self.shares.tolist()}}
 
     def restore(self, config: dict[str, Any], out_channels: int) -> None:
         dtypes = {"b": bool, "i": np.int64, "u": np.uint64, "f": np.float64, "U": str, "O": object}
         packed = config["classes"]
         self.classes = np.array(packed["values"], dtype=dtypes[packed["kind"]])
+        self.shares = np.array(packed["shares"], dtype=np.float64)
         if len(self.classes) != out_channels:
             raise InputError(f"it has {len(self.classes)} classes for {out_channels} outputs")
+        if self.shares.shape != self.classes.shape or not (self.shares >= 0).all() or abs(self.shares.sum() - 1) > 1e-6:
+            raise InputError(f"its shares of {len(self.classes)} classes are {shown(packed['shares'])}, which are no shares")
 
 
 def _natural(values: np.ndarray) -> np.ndarray:

@@ -103,8 +103,8 @@ class Regression(Task):
     def known(self, values: np.ndarray) -> np.ndarray:
         return np.ones(len(values), dtype=bool)
 
-    def constant(self, values: np.ndarray, rows: int) -> tuple[str, np.ndarray]:
-        return "mean", np.full((rows, 1), values.mean())
+    def constant(self, rows: int) -> tuple[str, np.ndarray]:
+        return "mean", np.full((rows, 1), self.mean)
 
     def from_number(self, number: np.ndarray, values: np.ndarray, other: np.ndarray) -> np.ndarray | None:
         from sklearn.linear_model import LinearRegression

@@ -117,8 +117,8 @@ class Task(ABC):
         """Which values the model could predict, bool, [rows]."""
 
     @abstractmethod
-    def constant(self, values: np.ndarray, rows: int) -> tuple[str, np.ndarray]:
-        """The baseline that gives every row the same outputs, from the values trained on: its name and the outputs."""
+    def constant(self, rows: int) -> tuple[str, np.ndarray]:
+        """The baseline that gives every row the same outputs, from the values that were learnt: its name and the outputs."""
 
     @abstractmethod
     def from_number(self, number: np.ndarray, values: np.ndarray, other: np.ndarray) -> np.ndarray | None:
