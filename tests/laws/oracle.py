@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 
 import torch
+from cases.op import OpCase
 from entmax import entmax15, sparsemax
-from law_cases import OpCase
 from torch import Tensor
 
 

@@ -5,30 +5,18 @@ Each form runs twice: through the fused kernels where they know it, and through 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
 import pytest
 import torch
+from cases.compare import assert_all_close, assert_close, gradients, same_bits
+from cases.forms import COVERING_CASES, OP_CASES, RECTANGULAR_CASES
+from cases.graphs import Graphs, graphs, rectangular
+from cases.op import CHANNELS, HEADS, OpCase
+from cases.settings import items_of, law
 from hypothesis import given
 from hypothesis import strategies as st
-from law_cases import (
-    CHANNELS,
-    COVERING_CASES,
-    HEADS,
-    OP_CASES,
-    RECTANGULAR_CASES,
-    Graphs,
-    OpCase,
-    assert_equal,
-    gradients,
-    graphs,
-    items_of,
-    law,
-    rectangular,
-    same_bits,
-)
 from oracle import oracle
 from torch import Tensor
 
@@ -56,17 +44,16 @@ def check(
     expected, expected_weights = oracle(case, pairs, mask.num_targets, exact)
     expected_gradients = gradients(expected, list(exact.values())) if expected.requires_grad else []
     with_weights, weights = case(mask, given, return_attention=True)
-    assert_equal(weights, expected_weights)
+    assert_close(weights, expected_weights)
     with case.kernels(), items_of(item):
         fused = case(mask, given)
     for out in (fused, with_weights):
         assert out.dtype == dtype
-        assert_equal(out, expected)
+        assert_close(out, expected)
         if expected.requires_grad:
             # A gradient of queries or keys may cancel, such as under sparsemax; it is rounding of what the others sum.
             largest = max((float(gradient.abs().max()) for gradient in expected_gradients if gradient.numel()), default=0.0)
-            for actual, reference in zip(gradients(out, list(given.values())), expected_gradients, strict=True):
-                assert_equal(actual, reference, terms=largest)
+            assert_all_close(gradients(out, list(given.values())), expected_gradients, terms=largest)
 
 
 @pytest.mark.parametrize("case", OP_CASES, ids=str)
@@ -113,7 +100,7 @@ LAYOUT_CASES = [
 @given(made=graphs(), seed=seeds, item=items)
 def test_tables_that_are_one(case: OpCase, layout: str, made: Graphs, seed: int, item: int) -> None:
     """Query, key and value packed in one table, or one table as key and value, give what three tables give."""
-    tensors, mask = case.of(made, seed, value_channels=CHANNELS), made.mask(case.mask)
+    tensors, mask = case.of(made, seed, shape=(HEADS, CHANNELS, CHANNELS)), made.mask(case.mask)
     tables = [tensors.pop(name) for name in ("query", "key", "value")]
     if layout == "shared":
         tables[2] = tables[1]
@@ -122,14 +109,13 @@ def test_tables_that_are_one(case: OpCase, layout: str, made: Graphs, seed: int,
     given_tables = (packed, None, None) if layout == "packed" else tuple(tables)
     with case.kernels(), items_of(item):
         out = case(mask, {**tensors, **dict(zip(NAMES, given_tables, strict=True))})
-    assert_equal(out, expected)
+    assert_close(out, expected)
     if expected.requires_grad:
         leaves, others = tables[: 2 if layout == "shared" else 3], list(tensors.values())
         wanted = gradients(expected, [*leaves, *others])
         if layout == "packed":
             leaves, wanted = [packed], [torch.stack(wanted[:3], 1), *wanted[3:]]
-        for actual, reference in zip(gradients(out, [*leaves, *others]), wanted, strict=True):
-            assert_equal(actual, reference)
+        assert_all_close(gradients(out, [*leaves, *others]), wanted)
 
 
 # Two graphs, unsorted, with a hub, a multi-edge, a self-loop and a node without edges.
@@ -164,17 +150,6 @@ def test_scores_of_ten_thousand(case: OpCase, made: Graphs, seed: int) -> None:
         assert all(gradient.isfinite().all() for gradient in gradients(out, list(single.values())))
 
 
-@pytest.fixture
-def poisoned() -> Iterator[None]:
-    """Fills every tensor made without a value, as by torch.empty, with NaN or the largest integer."""
-    before = torch.are_deterministic_algorithms_enabled(), torch.utils.deterministic.fill_uninitialized_memory
-    torch.use_deterministic_algorithms(True)
-    torch.utils.deterministic.fill_uninitialized_memory = True
-    yield
-    torch.use_deterministic_algorithms(before[0])
-    torch.utils.deterministic.fill_uninitialized_memory = before[1]
-
-
 @pytest.mark.usefixtures("poisoned")
 @pytest.mark.parametrize("case", OP_CASES, ids=str)
 def test_nothing_is_read_before_it_is_written(case: OpCase) -> None:
@@ -202,6 +177,5 @@ def test_dropout(case: OpCase) -> None:
     with case.kernels():
         fused = case(mask, tensors, dropout=0.5, seed=11)
     for actual_out in (out, fused):
-        assert_equal(actual_out, expected)
-        for actual, reference in zip(gradients(actual_out, inputs), of_inputs, strict=True):
-            assert_equal(actual, reference)
+        assert_close(actual_out, expected)
+        assert_all_close(gradients(actual_out, inputs), of_inputs)

@@ -4,23 +4,14 @@ from __future__ import annotations
 
 import pytest
 import torch
+from cases.compare import gradients, same_bits
+from cases.forms import COVERING_CASES, OP_CASES
+from cases.graphs import large_graphs
+from cases.layer_grid import COVERING_LAYER_CASES, DROPIN_CASES, LAYER_CASES, types
+from cases.layers import LayerCase, LayerInputs, layer_gradients
+from cases.op import OpCase
+from cases.settings import items_of
 from helpers import machine, threads
-from law_cases import (
-    COVERING_CASES,
-    COVERING_LAYER_CASES,
-    DROPIN_CASES,
-    LAYER_CASES,
-    OP_CASES,
-    LayerCase,
-    LayerInputs,
-    OpCase,
-    gradients,
-    items_of,
-    large_graphs,
-    layer_gradients,
-    same_bits,
-    types,
-)
 from torch import Tensor
 
 from graphattn.ops import BlockDiagonalMask
@@ -55,7 +46,7 @@ def test_op(case: OpCase, dropout: float) -> None:
 @pytest.mark.parametrize("bias", [False, True])
 def test_scaled_dot_product_of_a_large_graph(bias: bool) -> None:
     case = OpCase("block", "dot", "softmax", bias=bias, edge_attr=False)
-    tensors = case.tensors(600 * 600, 600, 600, heads=4, channels=8, value_channels=8)
+    tensors = case.tensors(600 * 600, 600, 600, shape=(4, 8, 8))
     tensors = {name: tensor.detach().float().requires_grad_() for name, tensor in tensors.items()}
     mask = BlockDiagonalMask.single(600)
 

@@ -4,21 +4,14 @@ from __future__ import annotations
 
 import pytest
 import torch
+from cases.compare import gradients
+from cases.forms import OP_CASES, RECTANGULAR_CASES
+from cases.graphs import Graphs, rectangular
+from cases.layer_grid import DROPIN_CASES_WITHOUT_NODES, LAYER_CASES
+from cases.layers import LayerCase, LayerInputs, layer_gradients
+from cases.op import OpCase
+from cases.settings import law
 from hypothesis import given
-from law_cases import (
-    DROPIN_CASES_WITHOUT_NODES,
-    LAYER_CASES,
-    OP_CASES,
-    RECTANGULAR_CASES,
-    Graphs,
-    LayerCase,
-    LayerInputs,
-    OpCase,
-    gradients,
-    law,
-    layer_gradients,
-    rectangular,
-)
 
 from graphattn.nn import MaskedSelfAttention
 from graphattn.ops import AdjacencyMask

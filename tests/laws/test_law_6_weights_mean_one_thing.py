@@ -6,21 +6,14 @@ from typing import Any
 
 import pytest
 import torch
+from cases.compare import assert_close, same_bits
+from cases.forms import OP_CASES
+from cases.graphs import Graphs, graphs
+from cases.layer_grid import ATTENTION_LAYER_CASES, DROPIN_CASES, LAYER_CASES
+from cases.layers import LayerCase, LayerInputs
+from cases.op import OpCase
+from cases.settings import law
 from hypothesis import given
-from law_cases import (
-    ATTENTION_LAYER_CASES,
-    DROPIN_CASES,
-    LAYER_CASES,
-    OP_CASES,
-    Graphs,
-    LayerCase,
-    LayerInputs,
-    OpCase,
-    assert_equal,
-    graphs,
-    law,
-    same_bits,
-)
 from torch import Tensor
 
 from graphattn.ops import NORMALISERS
@@ -39,7 +32,7 @@ def targets(made: Graphs, stand_on: str) -> Tensor:
 def assert_rows_sum_to_one(weights: Tensor, target: Tensor, num_nodes: int) -> None:
     sums = torch.zeros(num_nodes, weights.shape[1], dtype=weights.dtype).index_add(0, target, weights)
     attends = target.bincount(minlength=num_nodes) > 0
-    assert_equal(sums, attends.unsqueeze(-1).expand_as(sums).to(weights.dtype))
+    assert_close(sums, attends.unsqueeze(-1).expand_as(sums).to(weights.dtype))
 
 
 def all_weights(weights: Any) -> list[Tensor]:
@@ -55,7 +48,7 @@ def test_op(case: OpCase, made: Graphs) -> None:
     pairs = made.pairs(case.mask)
     plain, (out, weights) = case(mask, tensors), case(mask, tensors, return_attention=True)
     assert type(plain) is Tensor
-    assert_equal(out, plain)
+    assert_close(out, plain)
     assert weights.shape == (len(pairs), 2)
     assert (weights >= 0).all()
     if case.normaliser in SUM_TO_ONE:
@@ -65,7 +58,7 @@ def test_op(case: OpCase, made: Graphs) -> None:
         by_hand = torch.zeros_like(out)
         for (source, target), weight in zip(pairs, weights, strict=True):
             by_hand[target] += (weight.unsqueeze(-1) * tensors["value"][source]).detach()
-        assert_equal(out, by_hand)
+        assert_close(out, by_hand)
     dropped = case(mask, tensors, dropout=0.5, seed=1, return_attention=True)
     assert same_bits([dropped[1]], [weights])
 
@@ -77,7 +70,7 @@ def test_layer(case: LayerCase, made: Graphs) -> None:
     module, inputs = case.make(), LayerInputs.draw(made)
     plain, (out, weights) = case(module, inputs), case(module, inputs, return_attention=True)
     assert type(plain) is Tensor
-    assert_equal(out, plain)
+    assert_close(out, plain)
     weights = all_weights(weights)
     assert len(weights) == len(case.weights)
     relaxed = not set(case.name.split("-")).isdisjoint(set(NORMALISERS) - set(SUM_TO_ONE))
@@ -112,5 +105,5 @@ def test_added_self_loops_come_after_the_edges() -> None:
     case = next(case for case in LAYER_CASES if case.name == "masked-loops")
     _, weights = case(case.make(), LayerInputs.draw(made), return_attention=True)
     assert weights.shape == (6, 2)
-    assert_equal(weights[[3, 5]], torch.ones(2, 2, dtype=torch.float64))  # nodes 0 and 2 attend to themselves alone
-    assert_equal(weights[[0, 1, 2, 4]].sum(0), torch.ones(2, dtype=torch.float64))
+    assert_close(weights[[3, 5]], torch.ones(2, 2, dtype=torch.float64))  # nodes 0 and 2 attend to themselves alone
+    assert_close(weights[[0, 1, 2, 4]].sum(0), torch.ones(2, dtype=torch.float64))

@@ -6,24 +6,14 @@ from dataclasses import replace
 
 import pytest
 import torch
+from cases.compare import assert_close, gradients, same_bits
+from cases.forms import COVERING_CASES, OP_CASES, RECTANGULAR_CASES
+from cases.graphs import Graphs, graphs
+from cases.layer_grid import COVERING_LAYER_CASES, DROPIN_CASES_WITHOUT_NODES, LAYER_CASES
+from cases.layers import LayerCase, LayerInputs
+from cases.op import OpCase
+from cases.settings import law
 from hypothesis import given
-from law_cases import (
-    COVERING_CASES,
-    COVERING_LAYER_CASES,
-    DROPIN_CASES_WITHOUT_NODES,
-    LAYER_CASES,
-    OP_CASES,
-    RECTANGULAR_CASES,
-    Graphs,
-    LayerCase,
-    LayerInputs,
-    OpCase,
-    assert_equal,
-    gradients,
-    graphs,
-    law,
-    same_bits,
-)
 from torch import Tensor
 
 from graphattn.nn import MaskedSelfAttention
@@ -92,7 +82,7 @@ def test_op_under_autocast(case: OpCase) -> None:
     with torch.autocast("cpu", dtype=torch.bfloat16):
         out = case(GRAPHS.mask(case.mask), {name: tensor.float() for name, tensor in rounded.items()})
     assert out.dtype == torch.bfloat16
-    assert_equal(out, expected)
+    assert_close(out, expected)
 
 
 @pytest.mark.parametrize("case", RECTANGULAR_CASES, ids=str)
@@ -105,10 +95,10 @@ def test_an_edge_stored_twice_counts_twice(case: OpCase, made: Graphs) -> None:
     doubled = {name: torch.cat([t, t]) if name in ("bias", "attr") else t for name, t in tensors.items()}
     out, weights = case(twice, doubled, return_attention=True)
     assert weights.shape[0] == 2 * made.num_edges
-    assert_equal(weights[: made.num_edges], weights[made.num_edges :])
+    assert_close(weights[: made.num_edges], weights[made.num_edges :])
     # Every row has each of its edges twice: under softmax (and relu, by its 1 / n) the output is that of the edges once.
     if case.normaliser in ("softmax", "relu"):
-        assert_equal(out, case(made.adjacency(), tensors))
+        assert_close(out, case(made.adjacency(), tensors))
 
 
 @pytest.mark.parametrize("normaliser", NORMALISERS)

@@ -7,20 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import pytest
 import torch
-from law_cases import (
-    CHANNELS,
-    COVERING_CASES,
-    OP_CASES,
-    Graphs,
-    OpCase,
-    assert_equal,
-    gradients,
-    same_bits,
-)
+from cases.compare import assert_all_close, assert_close, gradients, same_bits
+from cases.forms import COVERING_CASES, OP_CASES
+from cases.graphs import Graphs
+from cases.op import CHANNELS, HEADS, OpCase
 from torch import Tensor
 
 from graphattn.ops import AdjacencyMask, Mask
@@ -69,25 +64,9 @@ def kernels(case: OpCase, device: str, part: int = 8) -> Iterator[None]:
         pytest.importorskip("triton")
         if torch.cuda.is_available():
             pytest.skip("on this machine the kernels are compiled")
-    with pytest.MonkeyPatch.context() as patch:
+    with pytest.MonkeyPatch.context() as patch, replace(case, backend="triton").kernels():
         patch.setattr(schedule, "PART", part)
-        if case.fused:
-            patch.setenv("GRAPHATTN_BACKEND", "triton")
         yield
-
-
-def plain(case: OpCase, mask: Mask, tensors: dict[str, Tensor], **options: Any) -> list[Tensor]:
-    """Output and all gradients by the plain version, in float64 on the CPU, from the same rounded inputs."""
-    exact = {name: tensor.detach().double().cpu().requires_grad_() for name, tensor in tensors.items()}
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("GRAPHATTN_BACKEND", "reference")
-        out = case(mask, exact, **options)
-    return [out, *gradients(out, list(exact.values()))]
-
-
-def step(case: OpCase, mask: Mask, tensors: dict[str, Tensor], **options: Any) -> list[Tensor]:
-    out = case(mask, tensors, **options)
-    return [out, *gradients(out, list(tensors.values()))]
 
 
 def put(tensors: dict[str, Tensor], device: str, dtype: torch.dtype) -> dict[str, Tensor]:
@@ -96,12 +75,11 @@ def put(tensors: dict[str, Tensor], device: str, dtype: torch.dtype) -> dict[str
 
 def check(case: OpCase, device: str, dtype: torch.dtype, mask: Mask, tensors: dict[str, Tensor], **options: Any) -> None:
     given = put(tensors, device, dtype)
-    expected = plain(case, mask, given, **options)
+    expected = case.expected(mask, given, **options)
     with kernels(case, device):
-        found = step(case, mask.to(device), given, **options)
+        found = case.step(mask.to(device), given, **options)
     assert all(tensor.device.type == device and tensor.dtype == dtype for tensor in found)
-    for actual, reference in zip(found, expected, strict=True):
-        assert_equal(actual, reference)
+    assert_all_close(found, expected)
 
 
 def check_on_graphs(case: OpCase, device: str, dtype: torch.dtype, **options: Any) -> None:
@@ -143,10 +121,10 @@ def test_rectangular_masks(case: OpCase, device: str) -> None:
 @pytest.mark.parametrize(("case", "device"), places(HALF, INTERPRETED[:2]))
 def test_tables_that_are_one(case: OpCase, device: str, layout: str) -> None:
     """Query, key and value packed in one table, or one table as key and value, give what three tables give."""
-    tensors, mask = put(case.of(GRAPHS, value_channels=CHANNELS), device, torch.float32), GRAPHS.mask(case.mask)
+    tensors, mask = put(case.of(GRAPHS, shape=(HEADS, CHANNELS, CHANNELS)), device, torch.float32), GRAPHS.mask(case.mask)
     if layout == "shared":
         tensors["value"] = tensors["key"].detach().clone().requires_grad_()
-    expected = dict(zip(["out", *tensors], plain(case, mask, tensors), strict=True))
+    expected = dict(zip(["out", *tensors], case.expected(mask, tensors), strict=True))
     with kernels(case, device):
         if layout == "packed":
             leaf = torch.stack([tensors[name] for name in NAMES], 1).detach().requires_grad_()
@@ -158,25 +136,10 @@ def test_tables_that_are_one(case: OpCase, device: str, layout: str) -> None:
             wanted = expected["key"] + expected["value"]
         out = case(mask.to(device), given)
         of_leaf, *of_others = gradients(out, [leaf, *(tensors[name] for name in tensors if name not in NAMES)])
-    assert_equal(out, expected["out"])
-    assert_equal(of_leaf, wanted)
+    assert_close(out, expected["out"])
+    assert_close(of_leaf, wanted)
     for name, actual in zip([name for name in tensors if name not in NAMES], of_others, strict=True):
-        assert_equal(actual, expected[name])
-
-
-@pytest.fixture
-def poisoned() -> Iterator[None]:
-    """Fills every tensor made without a value, as by torch.empty, with NaN or the largest integer.
-
-    It comes with torch's deterministic mode, in which some operators for GPUs only warn.
-    """
-    settings = torch.utils.deterministic
-    before = torch.are_deterministic_algorithms_enabled(), settings.fill_uninitialized_memory
-    torch.use_deterministic_algorithms(True, warn_only=True)
-    settings.fill_uninitialized_memory = True
-    yield
-    torch.use_deterministic_algorithms(before[0])
-    settings.fill_uninitialized_memory = before[1]
+        assert_close(actual, expected[name])
 
 
 @pytest.mark.usefixtures("poisoned")
@@ -191,7 +154,7 @@ def test_nothing_is_read_before_it_is_written(case: OpCase, device: str) -> None
 def test_twice_is_the_same(case: OpCase, device: str) -> None:
     given = put(case.of(GRAPHS), device, torch.float32)
     with kernels(case, device):
-        runs = [step(case, GRAPHS.mask(case.mask).to(device), given, dropout=0.2, seed=3) for _ in range(2)]
+        runs = [case.step(GRAPHS.mask(case.mask).to(device), given, dropout=0.2, seed=3) for _ in range(2)]
     assert same_bits(*runs)
 
 
@@ -202,7 +165,7 @@ def test_nothing_to_attend_to_gives_zero(case: OpCase, device: str) -> None:
         made = Graphs(torch.zeros(0, dtype=torch.int64), made.edge_index[:, :0], 2)
     given = put(case.of(made), device, torch.float32)
     with kernels(case, device):
-        out, *of_inputs = step(case, made.mask(case.mask).to(device), given)
+        out, *of_inputs = case.step(made.mask(case.mask).to(device), given)
     assert out.shape[0] == made.num_nodes
     assert not out[1:].any()
     assert all(gradient.isfinite().all() for gradient in of_inputs)

@@ -11,18 +11,10 @@ from dataclasses import replace
 import pytest
 import test_law_3_fused_equals_reference as law_3
 import torch
-from law_cases import (
-    ALL_OP_CASES,
-    COVERING_CASES,
-    HEADS,
-    VALUE_CHANNELS,
-    Graphs,
-    OpCase,
-    assert_equal,
-    gradients,
-    same_bits,
-)
-from test_law_3_fused_equals_reference import poisoned  # noqa: F401  # a fixture
+from cases.compare import assert_all_close, assert_close, gradients, same_bits
+from cases.forms import ALL_OP_CASES, COVERING_CASES
+from cases.graphs import Graphs
+from cases.op import HEADS, VALUE_CHANNELS, OpCase
 from test_law_5_nothing_to_attend_to import EMPTY
 from test_law_8_compiles_clean import LARGE, SMALL, compiled
 from torch import Tensor
@@ -58,8 +50,7 @@ def part(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> int
 def run(case: OpCase, mask: Mask, tensors: dict[str, Tensor], **options: object) -> list[Tensor]:
     """Output and all gradients."""
     with case.kernels():
-        out = case(mask, tensors, **options)
-        return [out.detach(), *(gradients(out, list(tensors.values())) if out.requires_grad else [])]
+        return case.step(mask, tensors, **options)
 
 
 @pytest.mark.parametrize("case", COVERING, ids=str)
@@ -72,7 +63,7 @@ def test_law_1_alone_or_batched(case: OpCase) -> None:
         on_pairs = edges if case.mask == "adjacency" else torch.arange(int(sizes[graph])) + int(sizes[:graph].sum())
         own = {name: tensor[nodes] if name in ("query", "key", "value") else tensor for name, tensor in tensors.items()}
         own.update({name: tensors[name][on_pairs] for name in ("bias", "attr") if name in tensors})
-        assert_equal(run(case, alone.mask(case.mask), own)[0], together[nodes])
+        assert_close(run(case, alone.mask(case.mask), own)[0], together[nodes])
 
 
 @pytest.mark.parametrize("case", COVERING, ids=str)
@@ -88,7 +79,7 @@ def test_law_2_order_does_not_matter(case: OpCase) -> None:
     moved = {name: tensor[nodes] if name in ("query", "key", "value") else tensor for name, tensor in tensors.items()}
     moved.update({name: tensors[name][on_pairs] for name in ("bias", "attr") if name in tensors})
     expected = run(case, GRAPHS.mask(case.mask), tensors)[0][nodes]
-    assert_equal(run(case, other.mask(case.mask), moved)[0], expected)
+    assert_close(run(case, other.mask(case.mask), moved)[0], expected)
 
 
 @pytest.mark.parametrize("case", on_triton(ALL_OP_CASES), ids=str)
@@ -172,7 +163,7 @@ def test_law_7_an_edge_stored_twice_counts_twice(case: OpCase) -> None:
     tensors = {name: tensor.detach() for name, tensor in case.of(GRAPHS).items()}
     doubled = {name: torch.cat([t, t]) if name in ("bias", "attr") else t for name, t in tensors.items()}
     expected, _ = case(twice, doubled, return_attention=True)
-    assert_equal(run(case, replace(twice), doubled)[0], expected)
+    assert_close(run(case, replace(twice), doubled)[0], expected)
 
 
 @pytest.mark.parametrize("dropout", [0.0, 0.5])
@@ -186,7 +177,6 @@ def test_law_8_compiles_clean(case: OpCase, dropout: float) -> None:
             out, (expected, *of_inputs) = function(made.mask(case.mask), tensors), run(
                 case, made.mask(case.mask), tensors, dropout=dropout, seed=3
             )  # fmt: skip
-            assert_equal(out, expected)
-            for actual, reference in zip(gradients(out, list(tensors.values())), of_inputs, strict=True):
-                assert_equal(actual, reference)
+            assert_close(out, expected)
+            assert_all_close(gradients(out, list(tensors.values())), of_inputs)
     torch.compiler.reset()

@@ -8,22 +8,16 @@ from typing import Any
 
 import pytest
 import torch
-from cpu_cases import (
-    assert_close,
-    assert_parity,
-    attend,
-    backend,
-    draw,
-    expected_step,
-    graph,
-    step,
-)
+from cases.compare import assert_close, direction
+from cases.graphs import bipartite
+from cases.op import assert_parity, attend, draw, expected_step, step
+from cases.settings import backend
 from torch.profiler import ProfilerActivity, profile
 
 from graphattn.ops import AdjacencyMask, attention
 
 INF, NAN = math.inf, math.nan
-MASK = graph()
+MASK = bipartite()
 
 
 @pytest.mark.parametrize(
@@ -47,7 +41,7 @@ def test_shapes(score: str, shape: tuple[int, int, int], options: dict[str, Any]
 @pytest.mark.parametrize(("targets", "sources", "edges"), [(0, 0, 0), (0, 3, 0), (3, 0, 0), (1, 1, 0), (3, 3, 0), (1, 1, 1)])
 @pytest.mark.parametrize("score", ["dot", "additive"])
 def test_little_or_nothing_to_attend_to(score: str, targets: int, sources: int, edges: int) -> None:
-    mask = graph(targets, sources, edges)
+    mask = bipartite(targets, sources, edges)
     assert_parity(draw(mask, score, edge_attr=True), mask, score=score)
 
 
@@ -72,12 +66,11 @@ def test_only_some_inputs_want_gradients(score: str) -> None:
     """Every subset gets the gradients that it gets of all, and the other inputs get none."""
     tensors = draw(MASK, score, edge_attr=True)
     expected = expected_step(tensors, MASK, score=score)
-    direction = torch.randn(expected["out"].shape, generator=torch.Generator().manual_seed(7)).bfloat16().double()
     for number in range(1, len(tensors) + 1):
         for names in combinations(tensors, number):
             leaves = {name: tensor.clone().requires_grad_(name in names) for name, tensor in tensors.items()}
             with backend("cpu"):
-                attend(leaves, MASK, score=score).backward(direction)
+                attend(leaves, MASK, score=score).backward(direction(expected["out"]))
             for name, leaf in leaves.items():
                 if name in names:
                     assert leaf.grad is not None

@@ -6,24 +6,16 @@ import math
 
 import pytest
 import torch
-from cpu_cases import Tensors, assert_close, assert_parity, attend, backend, draw, expected_step, step
+from cases.compare import assert_close
+from cases.graphs import blocks
+from cases.op import assert_parity, attend, draw, expected_step, step
+from cases.settings import backend, poisoned_memory
 from helpers import threads
 
-from graphattn.ops import BlockDiagonalMask
-
 # Around the four queries and the eight or sixteen keys that are taken at a time; with graphs of no node and of one.
-SIZES = torch.tensor([1, 2, 0, 3, 4, 5, 7, 8, 9, 15, 16, 17, 33, 0])
+SIZES = [1, 2, 0, 3, 4, 5, 7, 8, 9, 15, 16, 17, 33, 0]
 
-
-def blocks(in_order: bool = True) -> BlockDiagonalMask:
-    batch = torch.arange(len(SIZES)).repeat_interleave(SIZES)
-    if not in_order:
-        batch = batch[torch.randperm(len(batch), generator=torch.Generator().manual_seed(0))]
-    return BlockDiagonalMask.from_batch(batch, len(SIZES))
-
-
-def tensors_of(mask: BlockDiagonalMask, shape: tuple[int, int, int] = (4, 8, 8), bias: bool = True) -> Tensors:
-    return draw(mask.pairs(), shape=shape, bias=bias)
+SHAPE = (4, 8, 8)
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
@@ -31,22 +23,22 @@ def tensors_of(mask: BlockDiagonalMask, shape: tuple[int, int, int] = (4, 8, 8),
 @pytest.mark.parametrize("bias", [False, True])
 @pytest.mark.parametrize("in_order", [True, False])
 def test_blocks(in_order: bool, bias: bool, shape: tuple[int, int, int], dtype: torch.dtype) -> None:
-    mask = blocks(in_order)
-    assert_parity(tensors_of(mask, shape, bias), mask, dtype)
+    mask = blocks(SIZES, in_order)
+    assert_parity(draw(mask, shape=shape, bias=bias), mask, dtype)
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
 def test_packed(dtype: torch.dtype) -> None:
-    mask = blocks()
-    tensors = tensors_of(mask)
+    mask = blocks(SIZES)
+    tensors = draw(mask, shape=SHAPE)
     packed = torch.stack([tensors.pop(name) for name in ("query", "key", "value")], 1)
     assert_parity({**tensors, "qkv": packed}, mask, dtype)
 
 
 @pytest.mark.parametrize("name", ["query", "key", "value", "bias"])
 def test_strides(name: str) -> None:
-    mask = blocks()
-    tensors = tensors_of(mask)
+    mask = blocks(SIZES)
+    tensors = draw(mask, shape=SHAPE)
     given = tensors[name]
     for view in (given.transpose(0, 1).contiguous().transpose(0, 1), given[:1].expand_as(given)):
         assert_parity({**tensors, name: view}, mask)
@@ -54,8 +46,8 @@ def test_strides(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["query", "key", "value", "bias"])
 def test_only_one_input_wants_a_gradient(name: str) -> None:
-    mask = blocks()
-    tensors = tensors_of(mask)
+    mask = blocks(SIZES)
+    tensors = draw(mask, shape=SHAPE)
     expected = expected_step(tensors, mask)
     leaves = {key: tensor.clone().requires_grad_(key == name) for key, tensor in tensors.items()}
     direction = torch.randn(expected["out"].shape, generator=torch.Generator().manual_seed(7)).bfloat16().double()
@@ -69,8 +61,8 @@ def test_only_one_input_wants_a_gradient(name: str) -> None:
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
 def test_forbidden_pairs(dtype: torch.dtype) -> None:
     """-inf on some pairs, on all of some rows (which give zero); the lowest number on all of a row (which changes nothing)."""
-    mask = blocks()
-    tensors, target = tensors_of(mask), mask.pairs().target
+    mask = blocks(SIZES)
+    tensors, target = draw(mask, shape=SHAPE), mask.pairs().target
     tensors["bias"][::3] = -math.inf
     tensors["bias"][target % 5 == 0] = -math.inf
     tensors["bias"][target % 5 == 1] = torch.finfo(dtype).min
@@ -86,8 +78,8 @@ def test_forbidden_pairs(dtype: torch.dtype) -> None:
 
 
 def test_not_a_number_stays_in_its_row() -> None:
-    mask = blocks()
-    tensors = tensors_of(mask)
+    mask = blocks(SIZES)
+    tensors = draw(mask, shape=SHAPE)
     tensors["query"][20] = math.nan
     with backend("cpu"):
         out = attend(tensors, mask)
@@ -97,8 +89,8 @@ def test_not_a_number_stays_in_its_row() -> None:
 
 
 def test_the_same_bits() -> None:
-    mask = blocks()
-    tensors = {name: tensor.float() for name, tensor in tensors_of(mask).items()}
+    mask = blocks(SIZES)
+    tensors = {name: tensor.float() for name, tensor in draw(mask, shape=SHAPE).items()}
     results = []
     for number in (1, 1, 2, 16):
         with threads(number), backend("cpu"):
@@ -107,14 +99,9 @@ def test_the_same_bits() -> None:
         assert all(torch.equal(result[name], expected) for result in results[1:]), name
 
 
-def test_nothing_is_read_before_it_is_written(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nothing_is_read_before_it_is_written() -> None:
     """Every torch.empty is filled with NaN."""
-    monkeypatch.setattr(torch.utils.deterministic, "fill_uninitialized_memory", True)
-    mask = blocks()
-    before = torch.are_deterministic_algorithms_enabled()
-    torch.use_deterministic_algorithms(True)
-    try:
+    mask = blocks(SIZES)
+    with poisoned_memory():
         assert torch.empty(3).isnan().all()
-        assert_parity(tensors_of(mask), mask)
-    finally:
-        torch.use_deterministic_algorithms(before)
+        assert_parity(draw(mask, shape=SHAPE), mask)

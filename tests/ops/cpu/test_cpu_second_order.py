@@ -7,14 +7,17 @@ from typing import Any
 
 import pytest
 import torch
-from cpu_cases import Tensors, assert_close, attend, backend, draw, graph
+from cases.compare import assert_close
+from cases.graphs import bipartite
+from cases.op import Tensors, attend, draw
+from cases.settings import backend
 from torch import Tensor
 from torch.autograd import forward_ad
 
 from graphattn.nn import MaskedSelfAttention
 from graphattn.ops import BlockDiagonalMask
 
-MASK = graph(targets=4, sources=3, edges=9)
+MASK = bipartite(targets=4, sources=3, edges=9)
 BLOCKS = BlockDiagonalMask.from_batch(torch.tensor([0, 1, 0, 1, 1]))
 
 

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 import torch
-from block_cases import Tensors, assert_parity, blocks, draw, step
+from cases.graphs import blocks
+from cases.op import Tensors, assert_parity, draw, step
 from torch import Tensor
 
 from graphattn.ops import BlockDiagonalMask, attention
@@ -60,51 +61,51 @@ def test_small_graphs_do_not_run_in_the_tile_of_a_large_one(monkeypatch: pytest.
 @pytest.mark.parametrize("options", FORMS, ids=str)
 def test_blocks(options: dict[str, Any], dtype: torch.dtype) -> None:
     mask = blocks(SIZES, in_order=False)
-    assert_parity(draw(mask, (3, 7, 6), dtype), mask, **options)
+    assert_parity(draw(mask, shape=(3, 7, 6), dtype=dtype), mask, **options, by="triton")
 
 
 def test_nodes_in_order_and_no_bias() -> None:
     mask = blocks(SIZES)
-    assert_parity(draw(mask, (3, 7, 6), bias=False), mask)
+    assert_parity(draw(mask, shape=(3, 7, 6), bias=False, dtype=torch.float32), mask, by="triton")
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16], ids=str)
 @pytest.mark.parametrize("shape", [(1, 1, 1), (5, 20, 3), (1, 40, 128), (2, 128, 16)], ids=str)
 def test_shapes(shape: tuple[int, int, int], dtype: torch.dtype) -> None:
     mask = blocks([9, 18])
-    assert_parity(draw(mask, shape, dtype), mask, dropout=0.2, seed=4)
+    assert_parity(draw(mask, shape=shape, dtype=dtype), mask, dropout=0.2, seed=4, by="triton")
 
 
 def test_a_whole_graph_of_up_to_128_nodes() -> None:
     for size in (65, 128):
         mask = blocks([size])
-        assert_parity(draw(mask, (1, 8, 8), torch.bfloat16), mask)
+        assert_parity(draw(mask, shape=(1, 8, 8), dtype=torch.bfloat16), mask, by="triton")
 
 
 @pytest.mark.parametrize("shared", [False, True])
 def test_tables_that_are_one(shared: bool) -> None:
     """Queries, keys and values packed; or values that are the keys."""
     mask = blocks(SIZES)
-    tensors = draw(mask, (4, 8, 8))
+    tensors = draw(mask, shape=(4, 8, 8), dtype=torch.float32)
     value = tensors.pop("value")
     if not shared:
         tensors["qkv"] = torch.stack([tensors.pop("query"), tensors.pop("key"), value], 1)
-    assert_parity(tensors, mask)
+    assert_parity(tensors, mask, by="triton")
 
 
 @pytest.mark.parametrize("name", ["query", "key", "value", "bias"])
 def test_strides(name: str) -> None:
     mask = blocks([3, 18])
-    tensors = draw(mask, (4, 8, 8))
+    tensors = draw(mask, shape=(4, 8, 8), dtype=torch.float32)
     given = tensors[name]
     for view in (given.transpose(0, 1).contiguous().transpose(0, 1), given[:1].expand_as(given)):
-        assert_parity({**tensors, name: view}, mask)
+        assert_parity({**tensors, name: view}, mask, by="triton")
 
 
 @pytest.mark.parametrize("name", ["query", "value", "bias"])
 def test_only_one_input_wants_a_gradient(name: str) -> None:
     mask = blocks(SIZES)
-    tensors = draw(mask, (2, 4, 5))
+    tensors = draw(mask, shape=(2, 4, 5), dtype=torch.float32)
     expected = step(tensors, mask)[name]
     leaves = {key: tensor.requires_grad_(key == name) for key, tensor in tensors.items()}
     out = attention(leaves["query"], leaves["key"], leaves["value"], mask, bias=leaves["bias"])
@@ -127,7 +128,7 @@ def forbid(tensors: Tensors, mask: BlockDiagonalMask) -> Tensor:
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
 def test_forbidden_pairs(dtype: torch.dtype) -> None:
     mask = blocks(SIZES)
-    tensors = draw(mask, (2, 4, 5), dtype)
+    tensors = draw(mask, shape=(2, 4, 5), dtype=dtype)
     bias = tensors["bias"].float()
     empty = forbid({"bias": bias}, mask)
     tensors["bias"] = bias  # of bfloat16 the lowest of float32 would be -inf
@@ -145,14 +146,14 @@ def test_forbidden_pairs(dtype: torch.dtype) -> None:
 
 def test_scores_of_ten_thousand() -> None:
     mask = blocks(SIZES)
-    tensors = draw(mask, (2, 4, 5))
+    tensors = draw(mask, shape=(2, 4, 5), dtype=torch.float32)
     tensors["query"] *= 1e4
     assert all(tensor.isfinite().all() for tensor in step(tensors, mask).values())
 
 
 def test_not_a_number_stays_in_its_row() -> None:
     mask = blocks(SIZES)
-    tensors = draw(mask, (2, 4, 5))
+    tensors = draw(mask, shape=(2, 4, 5), dtype=torch.float32)
     tensors["query"][20] = math.nan
     out = attention(tensors["query"], tensors["key"], tensors["value"], mask)
     assert isinstance(out, Tensor)
@@ -163,7 +164,7 @@ def test_not_a_number_stays_in_its_row() -> None:
 
 def test_twice_the_same_bits() -> None:
     mask = blocks(SIZES)
-    tensors = draw(mask, (3, 5, 4), torch.bfloat16)
+    tensors = draw(mask, shape=(3, 5, 4), dtype=torch.bfloat16)
     first, again = (step(tensors, mask, dropout=0.3, seed=3) for _ in range(2))
     assert all(torch.equal(first[name], again[name]) for name in first)
 
@@ -173,7 +174,7 @@ def test_twice_the_same_bits() -> None:
 def test_with_the_kernels_over_edges(normaliser: str, only: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """What forward keeps is the same for the kernels over edges, which take what these do not."""
     mask = blocks(SIZES)
-    tensors = draw(mask, (2, 4, 5))
+    tensors = draw(mask, shape=(2, 4, 5), dtype=torch.float32)
     expected = step(tensors, mask, normaliser=normaliser)
     kinds = iter([only == "forward", only == "backward"])
     monkeypatch.setattr(launch_blocks, "serves", lambda inputs: next(kinds))
@@ -187,4 +188,4 @@ def test_what_goes_over_the_pairs(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(launch_blocks, "forward", None)
     mask = blocks([3, 2])
     for dtype, channels in ((torch.float64, 4), (torch.float32, 129)):
-        assert_parity(draw(mask, (1, channels, 2), dtype), mask)
+        assert_parity(draw(mask, shape=(1, channels, 2), dtype=dtype), mask, by="triton")
