@@ -116,7 +116,13 @@ def nodes(
 
 
 def show_run(screen: Screen, out: Path, metrics: dict[str, Any], *, without: tuple[str, ...] = ()) -> None:
-    """Shows the scores of a run, what was odd, and where the files are."""
+    """Shows the scores of a run, what was odd, and where the files are; with --quiet the scores of the test part alone."""
+    from graphattn.train import score_text
+
+    if screen.quiet:
+        test = ", ".join(f"{name} {score_text(value)}" for name, value in metrics["test"].items())
+        screen.result(f"{out}: test {test}" if test else f"{out}: there is no test part to score")
+        return
     screen.say("")
     screen.show(score_table(metrics, without=without))
     screen.say("")

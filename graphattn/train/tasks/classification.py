@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -138,6 +139,9 @@ class Classification(Task):
     def known(self, values: np.ndarray) -> np.ndarray:
         return self._places(values) >= 0
 
+    def classes_of(self, values: np.ndarray) -> list[str] | None:
+        return list(map(str, values.tolist()))
+
     def constant(self, values: np.ndarray, rows: int) -> tuple[str, np.ndarray]:
         return "majority", np.tile([(self._labels(values) == label).mean() for label in self.classes], (rows, 1))
 
@@ -160,9 +164,20 @@ class Classification(Task):
     def restore(self, config: dict[str, Any], out_channels: int) -> None:
         dtypes = {"b": bool, "i": np.int64, "u": np.uint64, "f": np.float64, "U": str, "O": object}
         packed = config["classes"]
-        self.classes = np.array(packed["values"], dtype=dtypes[packed["kind"]])
-        if len(self.classes) != out_channels:
-            raise InputError(f"it has {len(self.classes)} classes for {out_channels} outputs")
+        kind, labels = packed["kind"], packed["values"]
+        if kind not in dtypes or not isinstance(labels, list):
+            raise InputError(f"its classes must be a list of a known kind, got {str(packed)[:60]!r}")
+        if len(labels) != out_channels:
+            raise InputError(f"it has {len(labels)} classes for {out_channels} outputs")
+        # A label of another type would be made to fit: 2.5 would become the class 2.
+        types = {"b": bool, "i": int, "u": int, "f": (int, float), "U": str, "O": (str, int, float)}
+        for label in labels:
+            if not isinstance(label, types[kind]) or (kind in "iuf" and isinstance(label, bool)) or label != label:
+                raise InputError(f"its classes hold {str(label)[:60]!r}, which is no class of kind {kind!r}")
+        repeated = [label for label, count in Counter(map(str, labels)).items() if count > 1]
+        if repeated:
+            raise InputError(f"its classes must differ, but {repeated[0][:60]!r} is there more than once")
+        self.classes = np.array(labels, dtype=dtypes[kind])
 
 
 def _natural(values: np.ndarray) -> np.ndarray:
