@@ -21,7 +21,7 @@ def part_of(path: Path) -> Path:
     return path.with_name(f"{path.name[:100]}.{uuid.uuid4().hex}.part")
 
 
-def write_atomically(path: Path, content: bytes) -> None:
+def write_atomically(path: Path, content: bytes | memoryview) -> None:
     """Write a file that is whole or not there at all, also for a reader at the same moment; makes its folder.
 
     Raises:
@@ -32,8 +32,10 @@ def write_atomically(path: Path, content: bytes) -> None:
     try:
         part.write_bytes(content)
         os.replace(part, path)
-    except BaseException:
+    except BaseException as error:
         part.unlink(missing_ok=True)
+        if isinstance(error, OSError) and error.errno is not None:  # write() does not say which file
+            raise OSError(error.errno, error.strerror, str(path)) from None
         raise
 
 

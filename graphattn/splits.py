@@ -6,7 +6,7 @@ import json
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -22,21 +22,64 @@ Split = dict[str, npt.NDArray[np.int64]]
 """`train`, `valid` and `test` → sorted row numbers, none in two parts."""
 
 
-def random_split(n: int, fractions: Sequence[float] = DEFAULT_FRACTIONS, seed: int = 0) -> Split:
+def random_split(
+    n: int,
+    fractions: Sequence[float] = DEFAULT_FRACTIONS,
+    seed: int = 0,
+    classes: Sequence[object] | npt.NDArray[Any] | None = None,
+) -> Split:
     """Put each of `n` rows into train, valid or test at random.
+
+    With `classes` the split is stratified: each part gets its share of each class, and the parts are as large as without. A
+    class of at least as many rows as there are parts has a row in each, where the parts are large enough for all such classes.
 
     Args:
         n: number of rows.
         fractions: of train, valid and test; they sum to 1.
         seed: another seed gives another split.
+        classes: the class of each row, [n].
 
     Raises:
-        InputError: bad fractions, or fewer rows than parts.
+        InputError: bad fractions, fewer rows than parts, or another number of classes than rows.
     """
     sizes = part_sizes(n, fractions)
     order = np.random.default_rng(seed).permutation(n)
-    parts = np.split(order, np.cumsum(sizes)[:-1])
-    return {name: np.sort(part).astype(np.int64) for name, part in zip(PARTS, parts, strict=True)}
+    if classes is None:
+        parts = np.split(order, np.cumsum(sizes)[:-1])
+        return {name: np.sort(part).astype(np.int64) for name, part in zip(PARTS, parts, strict=True)}
+    if len(classes) != n:
+        raise InputError(f"classes must have one entry for each of {n} rows, got {len(classes)}")
+    names = [str(label) for label in classes]
+    members: dict[str, list[int]] = {name: [] for name in sorted(set(names))}
+    for row in order.tolist():
+        members[names[row]].append(row)
+    # The small parts choose first; the largest takes what is left.
+    largest = max(range(3), key=lambda part: sizes[part])
+    taken: list[list[int]] = [[], [], []]
+    smaller = sorted((part for part in range(3) if part != largest and sizes[part]), key=lambda part: (sizes[part], -part))
+    for place, part in enumerate(smaller):
+        left = sum(map(len, members.values()))
+        shares = _shares([len(rows) for rows in members.values()], sizes[part], left, len(smaller) - place + 1)
+        for rows, share in zip(members.values(), shares, strict=True):
+            taken[part] += rows[:share]
+            del rows[:share]
+    taken[largest] = [row for rows in members.values() for row in rows]
+    return {name: np.array(sorted(part), dtype=np.int64) for name, part in zip(PARTS, taken, strict=True)}
+
+
+def _shares(counts: list[int], size: int, total: int, parts: int) -> list[int]:
+    """How many rows of each class a part gets: `size` together, of `total`, where so many parts are still to be filled."""
+    exact = [count * size / total for count in counts]
+    shares = [int(share) for share in exact]
+    # Those without a row come first where they have enough for all parts, then those that rounding down cost most. A class
+    # too small to be in all parts goes to the last one, which is the largest, while others have rows to give.
+    rest = sorted(
+        range(len(counts)),
+        key=lambda k: (counts[k] < parts, shares[k] > 0, shares[k] - exact[k], -counts[k]),
+    )
+    for k in rest[: size - sum(shares)]:
+        shares[k] += 1
+    return shares
 
 
 def part_sizes(n: int, fractions: Sequence[float]) -> tuple[int, int, int]:

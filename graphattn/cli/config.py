@@ -62,6 +62,8 @@ def read_config(path: Path, options: Sequence[str], hints: Mapping[str, Any]) ->
         content = tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror}") from None
+    except RecursionError:
+        raise InputError(f"{path} is not valid TOML: it is nested too deeply") from None
     except ValueError as error:
         raise InputError(f"{path} is not valid TOML: {error}") from None
     known = [name for name in options if name not in ("config", "help")]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import time
 import traceback
 import warnings
@@ -66,7 +67,7 @@ class Screen:
             hint = "; the same command with --resume goes on from there" if self._resumable else ""
             complain(f"interrupted{hint}")
             raise typer.Exit(130) from None
-        raise typer.Exit(complain(error)) from None
+        raise typer.Exit(complain(error, resumable=self._resumable)) from None
 
     def say(self, text: str) -> None:
         """One line for the user."""
@@ -76,9 +77,15 @@ class Screen:
         """A table for the user."""
         self._console.print(table)
 
+    def result(self, text: str) -> None:
+        """One line of results, on stdout, which --quiet shows too."""
+        typer.echo(text)
+
     @contextmanager
     def epochs(self) -> Iterator[Callable[[EpochReport], None]]:
         """A bar that follows training; yields what to call after every epoch."""
+        from graphattn.train import score_text
+
         columns = (
             TextColumn("epoch"),
             MofNCompleteColumn(),
@@ -96,7 +103,7 @@ class Screen:
             bar.start()  # not before there is something to show
             scores = f"loss {progress.loss:.3g}"
             if progress.score is not None:
-                scores += f"  valid {progress.score_name} {progress.score:.3f} (best {progress.best:.3f})"
+                scores += f"  valid {progress.score_name} {score_text(progress.score)} (best {score_text(progress.best)})"
             bar.update(task, total=progress.epochs, completed=progress.epoch, description=scores)
             left = bar.tasks[0].time_remaining
             ending = "" if left is None else f"  {left:.0f} s left"
@@ -175,14 +182,24 @@ class Screen:
         return line
 
 
-def complain(error: BaseException | str) -> int:
-    """Prints an error as one line on stderr; returns the exit code."""
+def complain(error: BaseException | str, *, resumable: bool = False) -> int:
+    """Prints an error as one line on stderr; returns the exit code.
+
+    Args:
+        error: what went wrong.
+        resumable: whether the command can go on with --resume once there is room on the disk.
+    """
     code = 2
     if hasattr(error, "format_message"):  # a mistake in the arguments, in the words of typer
         command = getattr(getattr(error, "ctx", None), "command_path", "graphattn")
         text = f"{error.format_message().rstrip('.')} (see {command} --help)"
     elif isinstance(error, OSError) and error.strerror:
         text = f"{error.filename}: {error.strerror}" if error.filename is not None else error.strerror
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            text += "; make room on the disk"
+            text += ", then the same command with --resume goes on from the last checkpoint" if resumable else " and try again"
+    elif _lacks_memory(error):
+        text = f"there is not enough memory ({str(error)[:200]}); a smaller batch_size, fewer channels or less data needs less"
     elif isinstance(error, (InputError, str)):
         text = str(error)
     else:
@@ -193,6 +210,12 @@ def complain(error: BaseException | str) -> int:
     return code
 
 
+def _lacks_memory(error: BaseException | str) -> bool:
+    """Torch's allocator says so in words alone on a CPU, and in a class of its own on a GPU."""
+    said = isinstance(error, RuntimeError) and ("not enough memory" in str(error) or "can't allocate memory" in str(error))
+    return said or isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
+
+
 def score_table(metrics: Mapping[str, Any], *, without: tuple[str, ...] = ()) -> Table:
     """The scores of a run: a row a part and a row a baseline, a column a score.
 
@@ -200,6 +223,8 @@ def score_table(metrics: Mapping[str, Any], *, without: tuple[str, ...] = ()) ->
         metrics: the content of metrics.json.
         without: baselines to leave out.
     """
+    from graphattn.train import score_text
+
     rows = {f"{part} ({metrics['split'][part]:,})": metrics[part] for part in ("train", "valid", "test")}
     baselines = {name: scores for name, scores in metrics["baselines"].items() if name not in without}
     rows |= {f"baseline on test: {name.replace('_', ' ')}": scores for name, scores in baselines.items()}
@@ -209,6 +234,6 @@ def score_table(metrics: Mapping[str, Any], *, without: tuple[str, ...] = ()) ->
     for column in table.columns[1:]:
         column.justify = "right"
     for name, scores in rows.items():
-        cells = [f"{value:.3f}" if (value := scores.get(score)) is not None else "–" for score in names]
+        cells = [score_text(scores.get(score)) for score in names]
         table.add_row(name, *cells, style="bold" if name.startswith("test") else None)
     return table

@@ -123,13 +123,19 @@ def nodes(
 
 
 def show_run(screen: Screen, out: Path, metrics: dict[str, Any], advice: str = "", *, without: tuple[str, ...] = ()) -> None:
-    """Shows the scores of a run, what was odd, and where the files are.
+    """Shows the scores of a run, what was odd, and where the files are; with --quiet the scores of the test part alone.
 
     Args:
         screen, out, metrics: of the run.
         advice: what to try where a baseline is better.
         without: baselines not to mention.
     """
+    from graphattn.train import score_text
+
+    if screen.quiet:
+        test = ", ".join(f"{name} {score_text(value)}" for name, value in metrics["test"].items())
+        screen.result(f"{out}: test {test}" if test else f"{out}: there is no test part to score")
+        return
     screen.say("")
     screen.show(score_table(metrics, without=without))
     screen.say("")

@@ -98,7 +98,8 @@ class MoleculeEstimator(GraphEstimator[MoleculeSource], MoleculeParams):
         task.learn(values, train[1][:0] if valid is None else valid[1])
         targets = task.encode(values)
         if valid is None:
-            parts = random_split(len(targets), (1 - self.valid_fraction, self.valid_fraction, 0.0), self.seed)
+            fractions = (1 - self.valid_fraction, self.valid_fraction, 0.0)
+            parts = random_split(len(targets), fractions, self.seed, task.classes_of(values))
             held_out = inputs.take(parts["valid"]), targets[parts["valid"]]
             inputs, targets = inputs.take(parts["train"]), targets[parts["train"]]
         else:

@@ -17,6 +17,8 @@ from graphattn.errors import InputError
 STRUCTURE_OPTIONS = ("encodings", "biases", "extra_edges")
 PRECISIONS = ("32-true", "bf16-mixed")
 ON_ERROR = ("mean", "nan", "raise")
+# The largest sizes that are tried: beyond them nothing is learnt, and building the model alone takes minutes or all memory.
+MOST = {"channels": 16_384, "num_layers": 1_000, "heads": 1_024, **dict.fromkeys(STRUCTURE_OPTIONS, 10_000)}
 # Parameters that say how to compute on this machine, and are not part of what was trained.
 OF_THE_MACHINE = ("device", "precision", "n_jobs")
 
@@ -106,6 +108,7 @@ def check_params(params: EstimatorParams) -> None:
         value = getattr(params, name)
         if not isinstance(value, Integral) or value < 1:
             raise InputError(f"{name} must be a whole number of at least 1, got {value!r}")
+    check_sizes({name: getattr(params, name) for name in MOST})
     if params.channels % params.heads:
         raise InputError(f"channels must be a multiple of heads, got {params.channels} and {params.heads}")
     for name in limits["fraction"]:
@@ -116,11 +119,35 @@ def check_params(params: EstimatorParams) -> None:
     for name in limits["at_least_zero"]:
         if not getattr(params, name) >= 0:
             raise InputError(f"{name} must not be negative, got {getattr(params, name)!r}")
-    options = [getattr(params, name) for name in STRUCTURE_OPTIONS]
-    for option, numbers in zip(STRUCTURE_OPTIONS, options, strict=True):
-        if not isinstance(numbers or {}, Mapping):
-            raise InputError(f"{option} must be a mapping, name → number, got {numbers!r}")
-    structure_transform(*options)
+    structure_transform(*(getattr(params, name) for name in STRUCTURE_OPTIONS))
+
+
+def check_sizes(options: Mapping[str, Any]) -> None:
+    """Checks that no size of a model is absurd, before anything is built.
+
+    Args:
+        options: parameters of an estimator, or options of `GraphTransformer`.
+
+    Raises:
+        InputError: naming the parameter, what it is and the most that it may be.
+    """
+    for name, most in MOST.items():
+        value = options.get(name)
+        if name in STRUCTURE_OPTIONS and not isinstance(value or {}, Mapping):
+            raise InputError(f"{name} must be a mapping, name → number, got {shown(value)}")
+        sizes = {f"{name}: {key}": size for key, size in value.items()} if isinstance(value, Mapping) else {name: value}
+        for what, size in sizes.items():
+            if isinstance(size, (int, float)) and not size <= most:
+                raise InputError(f"{what} must be at most {most:,}, got {shown(size)}")
+
+
+def shown(value: Any) -> str:
+    """A value as a message shows it, cut where it is long."""
+    try:
+        text = repr(value)
+    except ValueError:  # Python writes no number of so many digits
+        return "a number of thousands of digits"
+    return text if len(text) <= 60 else text[:60] + "…"
 
 
 def shared_model_options(params: EstimatorParams, encodings: Mapping[str, int]) -> dict[str, Any]:

@@ -1,9 +1,11 @@
-"""A trained estimator on disk: `config.json` and `model.safetensors`. They hold no code, and nothing is unpickled."""
+"""A trained estimator on disk: `config.json`, `model.safetensors` and the `manifest.json` that both are checked against.
+
+They hold no code, and nothing is unpickled.
+"""
 
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -16,21 +18,18 @@ from torch import Tensor, nn
 import graphattn
 from graphattn.cache import write_atomically
 from graphattn.errors import InputError
+from graphattn.estimators.manifest import Manifest, read_json, write_json, write_manifest
 
-FORMAT = 2
+# 3: with a manifest. Folders of earlier formats, which can be changed unseen, are refused.
+FORMAT = 3
 CONFIG_FILE = "config.json"
 WEIGHTS_FILE = "model.safetensors"
 # Begins the names of tensors that are no weights; no module can be called so.
 _OF_SOURCE = "source:"
 
 
-def write_json(path: Path, content: Any) -> None:
-    """Writes JSON whole or not at all."""
-    write_atomically(path, (json.dumps(content, indent=2, ensure_ascii=False) + "\n").encode())
-
-
 def save_model(folder: Path, config: dict[str, Any], model: nn.Module, source: Mapping[str, Tensor]) -> None:
-    """Writes both files; the config gets the format's and the library's version, and the sum of the weights.
+    """Writes all three files; the config gets the format's and the library's version.
 
     Args:
         folder: where to.
@@ -41,10 +40,9 @@ def save_model(folder: Path, config: dict[str, Any], model: nn.Module, source: M
     folder.mkdir(parents=True, exist_ok=True)
     named = {**model.state_dict(), **{_OF_SOURCE + name: tensor for name, tensor in source.items()}}
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in named.items()}
-    weights = safetensors.torch.save(tensors)
-    write_atomically(folder / WEIGHTS_FILE, weights)
-    versions = {"format": FORMAT, "graphattn": graphattn.__version__}
-    write_json(folder / CONFIG_FILE, {**versions, **config, "weights_sha256": hashlib.sha256(weights).hexdigest()})
+    write_atomically(folder / WEIGHTS_FILE, safetensors.torch.save(tensors))
+    write_json(folder / CONFIG_FILE, {"format": FORMAT, "graphattn": graphattn.__version__, **config})
+    write_manifest(folder, only=(CONFIG_FILE, WEIGHTS_FILE))  # what else is there may be of another model
 
 
 def load_config(folder: Path) -> dict[str, Any]:
@@ -58,19 +56,19 @@ def load_config(folder: Path) -> dict[str, Any]:
         raise InputError(f"{folder} is not a folder; expected the output folder of graphattn train")
     if not path.is_file():
         raise InputError(f"{folder} has no {CONFIG_FILE}: it is not a finished run of graphattn train")
-    try:
-        config = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise InputError(f"{path} is not valid JSON ({error}); the run is damaged") from None
+    config = read_json(path)
     if not isinstance(config, dict) or "estimator" not in config or "format" not in config:
         raise InputError(f"{path} is not the config of a graphattn run: it has no 'format' and 'estimator'")
     if config["format"] != FORMAT:
-        raise InputError(f"{path} has format {config['format']!r}; this version of graphattn reads format {FORMAT}")
+        older = isinstance(config["format"], int) and config["format"] < FORMAT
+        hint = ", whose files have checksums; train it again" if older else ""
+        raise InputError(f"{path} has format {config['format']!r}; this version of graphattn reads format {FORMAT}{hint}")
+    Manifest(folder).read(CONFIG_FILE)
     return config
 
 
-def load_weights(folder: Path, model: nn.Module, sha256: object) -> dict[str, Tensor]:
-    """Fills `model` with the weights of a trained estimator, whose file must have the sum that its config gives.
+def load_weights(folder: Path, model: nn.Module) -> dict[str, Tensor]:
+    """Fills `model` with the weights of a trained estimator.
 
     Returns:
         What its source keeps, as `save_model` got it.
@@ -80,20 +78,18 @@ def load_weights(folder: Path, model: nn.Module, sha256: object) -> dict[str, Te
     """
     path = folder / WEIGHTS_FILE
     try:
-        content = path.read_bytes()
-        tensors = safetensors.torch.load(content)
-    except FileNotFoundError:
-        raise InputError(f"{folder} has no {WEIGHTS_FILE}: the run is damaged") from None
-    except (safetensors.SafetensorError, OSError) as error:
+        tensors = safetensors.torch.load(Manifest(folder).read(WEIGHTS_FILE))
+    except safetensors.SafetensorError as error:
         raise InputError(f"{path} cannot be read ({error}); the run is damaged") from None
-    if hashlib.sha256(content).hexdigest() != sha256:
-        raise InputError(f"{path} is damaged, or belongs to another {CONFIG_FILE}: its SHA-256 is not the one written there")
     source = {name.removeprefix(_OF_SOURCE): tensors.pop(name) for name in list(tensors) if name.startswith(_OF_SOURCE)}
     expected = model.state_dict()
     wrong = [name for name in expected if name not in tensors or tensors[name].shape != expected[name].shape]
     if wrong or len(tensors) != len(expected):
         first = wrong[0] if wrong else "there are others too"
         raise InputError(f"{path} does not hold the weights that {CONFIG_FILE} describes; the first that differs: {first}")
+    types = [name for name in expected if tensors[name].dtype != expected[name].dtype]
+    if types:
+        raise InputError(f"{path} holds {types[0]} as {tensors[types[0]].dtype}, expected {expected[types[0]].dtype}")
     model.load_state_dict(tensors, assign=True)
     return source
 

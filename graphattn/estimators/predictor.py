@@ -14,7 +14,7 @@ import torch
 from graphattn.errors import InputError
 from graphattn.estimators.device import find_device
 from graphattn.estimators.kinds import KINDS
-from graphattn.estimators.params import PARAMS
+from graphattn.estimators.params import PARAMS, check_params, check_sizes
 from graphattn.estimators.persist import CONFIG_FILE, WEIGHTS_FILE, load_config, load_weights, plain
 from graphattn.estimators.sources import SOURCES, Source
 from graphattn.nn import GraphTransformer
@@ -59,7 +59,8 @@ def load_predictor(folder: Path, device: str = "auto", *, n_jobs: int | None = N
     kind = KINDS[name]
     try:
         params, options = dict(config["params"]), dict(config["model"])
-        PARAMS[kind.source](**params)  # refuses names that it does not have
+        check_params(PARAMS[kind.source](**params))  # which refuses names that it does not have
+        check_sizes(options)
         source, task = SOURCES[kind.source](options, n_jobs), find_task(kind.task)()
         source.check(config)
         task.restore(source.unpack(config), options["out_channels"])
@@ -68,9 +69,9 @@ def load_predictor(folder: Path, device: str = "auto", *, n_jobs: int | None = N
             model = GraphTransformer(**options)
     except InputError as error:
         raise InputError(f"{path} is damaged: {error}") from None
-    except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, RuntimeError, ArithmeticError, RecursionError) as error:
         raise InputError(f"{path} is damaged: {type(error).__name__} {error}") from None
-    kept = load_weights(folder, model, config.get("weights_sha256"))
+    kept = load_weights(folder, model)
     try:
         source.restore_tensors(kept)
     except (KeyError, InputError) as error:

@@ -224,7 +224,10 @@ def _fit_column(cells: pd.Series, name: str) -> NumericColumn | TextColumn:
 def _column_from_dict(values: Mapping[str, Any]) -> NumericColumn | TextColumn:
     if "values" in values:
         return TextColumn(str(values["name"]), tuple(map(str, values["values"])))
-    return NumericColumn(str(values["name"]), float(values["mean"]), float(values["std"]))
+    mean, std = float(values["mean"]), float(values["std"])
+    if not (np.isfinite(mean) and np.isfinite(std) and std > 0):
+        raise ValueError(f"mean {mean} and std {std} of {values['name']!r}, which must be finite, and std positive")
+    return NumericColumn(str(values["name"]), mean, std)
 
 
 def _flatten(features: Mapping[str, Sequence[int | str]], ids: Sequence[str]) -> tuple[np.ndarray, list[str]]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import hashlib
-import json
 import math
 import os
 import shutil
@@ -17,7 +16,7 @@ import numpy as np
 
 from graphattn.cache import part_of
 from graphattn.errors import InputError
-from graphattn.estimators.persist import write_json
+from graphattn.estimators.manifest import Manifest, parse_json, write_json
 from graphattn.runs.folder import RunFolder, RunOptions
 from graphattn.splits import PARTS, Split
 
@@ -48,18 +47,20 @@ def write_run_files(
     Returns:
         The content of metrics.json.
     """
-    from graphattn.runs.plots import draw_curves, draw_parity  # matplotlib takes half a second to import
-
     parts = {part: split[part].tolist() for part in PARTS}
     write_json(folder.path / SPLITS_FILE, {**parts, "trained_on": sorted(set(trained_on))})
     names = list(dict.fromkeys(name for row in history for name in row))
-    with open(folder.path / HISTORY_FILE, "w", newline="", encoding="utf-8") as file:
+    with written(folder.path / HISTORY_FILE) as file:
         writer = csv.DictWriter(file, names)
         writer.writeheader()
         writer.writerows(history)
-    draw_curves(folder.path / "curves.png", history)
+    _draw(folder.path / "curves.png", options, lambda plots, path: plots.draw_curves(path, history))
     if parity is not None:
-        draw_parity(folder.path / "parity.png", *parity, target, scores["test"])
+        _draw(
+            folder.path / "parity.png",
+            options,
+            lambda plots, path: plots.draw_parity(path, *parity, target, scores["test"]),
+        )
     metrics = {
         **{part: scores[part] for part in PARTS},
         "baselines": baselines,
@@ -73,6 +74,42 @@ def write_run_files(
     metrics = finite(metrics)
     write_json(folder.path / METRICS_FILE, metrics)
     return metrics
+
+
+def _draw(path: Path, options: RunOptions, draw: Callable[[Any, Path], None]) -> None:
+    """Draws a picture. Whatever comes of it: a picture is no reason to lose a trained model."""
+    try:
+        from graphattn.runs import plots  # matplotlib takes half a second to import
+
+        draw(plots, path)
+    except Exception as error:
+        path.unlink(missing_ok=True)
+        what = " ".join(str(error).split())[:200]
+        options.notify(f"warning: {path.name} could not be drawn, and is left out ({type(error).__name__}: {what})")
+
+
+@contextmanager
+def written(path: Path) -> Iterator[TextIO]:
+    """A text file to write; an error of writing names it.
+
+    Raises:
+        OSError: where it cannot be written.
+    """
+    with naming(path), open(path, "w", newline="", encoding="utf-8") as file:
+        yield file
+
+
+@contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Gives errors of writing the name of the file, which the system leaves out."""
+    try:
+        yield
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        if error.filename is None and error.errno is not None:
+            raise OSError(error.errno, error.strerror, str(path)) from None
+        raise
 
 
 def finite(value: Any) -> Any:
@@ -110,7 +147,7 @@ def new_file(path: Path, overwrite: bool) -> Iterator[TextIO]:
     place.parent.mkdir(parents=True, exist_ok=True)
     part = part_of(place)
     try:
-        with open(part, "x", newline="", encoding="utf-8") as file:
+        with naming(path), open(part, "x", newline="", encoding="utf-8") as file:
             yield file
         if overwrite:
             if place.exists():
@@ -151,12 +188,12 @@ def evaluation(
         InputError: where the run's file of splits is damaged.
     """
     path = run / SPLITS_FILE
-    try:
-        before = set(json.loads(path.read_text(encoding="utf-8"))["trained_on"])
-    except FileNotFoundError:
-        before = None
-    except (OSError, ValueError, KeyError, TypeError):
-        raise InputError(f"{path} is damaged: it does not say which rows the run was trained on") from None
+    before = None
+    if path.exists():
+        try:
+            before = set(parse_json(Manifest(run).read(SPLITS_FILE), path)["trained_on"])
+        except (KeyError, TypeError):
+            raise InputError(f"{path} is damaged: it does not say which rows the run was trained on") from None
     seen = np.array([before is not None and mark in before for mark in marks])
     return finite(
         {

@@ -3,20 +3,28 @@
 from __future__ import annotations
 
 import json
+import os
+import re
 import shutil
 import uuid
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from glob import escape
 from pathlib import Path
-from typing import Any
+from types import TracebackType
+from typing import Any, Self
+
+from filelock import FileLock, Timeout
 
 from graphattn.errors import InputError
-from graphattn.estimators.persist import CONFIG_FILE, write_json
+from graphattn.estimators.manifest import read_json, write_json, write_manifest
+from graphattn.estimators.persist import CONFIG_FILE
 from graphattn.train import EpochReport
 
 _CHECKPOINT = "checkpoint.pt"
 _REQUEST = "request.json"
+_LOCK = "lock"
+_ONLY_UNDER_WAY = (_CHECKPOINT, _REQUEST, _LOCK)
 
 
 @dataclass(frozen=True)
@@ -45,14 +53,18 @@ class RunOptions:
 
 
 class RunFolder:
-    """Opens the folder of a run for writing, and closes it by renaming.
+    """Opens the folder of a run for writing, and closes it by renaming: `with RunFolder(options, request) as folder`.
+
+    The folder is locked until the block ends, or the process does, however it ends.
 
     Args:
         options: where, and whether to resume or to overwrite.
         request: what was asked for, as JSON; a resumed run must be asked for the same.
 
     Raises:
-        InputError: where something is there that was not to be replaced, or a checkpoint is of another request.
+        InputError: where something is there that was not to be replaced, another process trains into the folder, or a
+            checkpoint is of another request.
+        OSError: where the folder cannot be written.
     """
 
     def __init__(self, options: RunOptions, request: dict[str, Any]) -> None:
@@ -61,6 +73,7 @@ class RunFolder:
             raise InputError(f"--out must name a folder to make, got '{options.out}'")
         self.path = self.out.with_name(self.out.name + ".partial")
         self.checkpoint = self.path / _CHECKPOINT
+        _refuse_links(self.out, self.path)
         if self.out.exists():
             if options.resume and not self.path.exists() and (self.out / CONFIG_FILE).is_file():
                 raise InputError(f"{self.out} is complete already: there is nothing to resume")
@@ -69,47 +82,107 @@ class RunFolder:
             if not self.out.is_dir() or (any(self.out.iterdir()) and not (self.out / CONFIG_FILE).is_file()):
                 raise InputError(f"{self.out} is not a run of graphattn, so --overwrite leaves it alone; choose another --out")
         request = json.loads(json.dumps(request))
-        if self.path.exists() and options.resume:
-            if _read(self.path / _REQUEST) != request:
-                raise InputError(
-                    f"{self.path} is an unfinished run with other options or data; give the same to resume it, or --overwrite"
-                )
-        elif self.path.exists() and not options.overwrite:
-            raise InputError(f"{self.path} is an unfinished run; go on with --resume, or start again with --overwrite")
-        else:
-            if self.path.exists():
-                if not (self.path / _REQUEST).is_file():
-                    raise InputError(f"{self.path} is in the way and is no unfinished run of graphattn; choose another --out")
-                shutil.rmtree(self.path)
-            self.path.mkdir(parents=True)
-            write_json(self.path / _REQUEST, request)
-
-    @contextmanager
-    def training(self) -> Iterator[None]:
-        """Around the training: removes the folder again where that is refused before there is anything to resume."""
+        if self.path.exists():
+            _refuse_foreign(self.path)
+            if not (options.resume or options.overwrite or _is_bare(self.path)):
+                raise InputError(f"{self.path} is an unfinished run; go on with --resume, or start again with --overwrite")
+        self.path.mkdir(parents=True, exist_ok=True)
+        self._lock = self._acquire()
         try:
-            yield
-        except InputError:
-            if not self.checkpoint.exists():
-                shutil.rmtree(self.path)
+            self._prepare(options, request)
+        except BaseException:
+            self._give_up()
             raise
 
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        if isinstance(error, InputError) and not self.checkpoint.exists():
+            self._clear()  # refused before there is anything to resume
+        self._give_up()
+
+    def _acquire(self) -> FileLock:
+        lock = FileLock(self.path / _LOCK, timeout=0)
+        try:
+            lock.acquire()
+        except Timeout:
+            raise InputError(
+                f"another process trains into {self.path} at this moment; wait until it ends, or choose another --out"
+            ) from None
+        if not (self.path / _LOCK).exists():
+            lock.release()
+            raise InputError(f"another process has finished {self.out} at this moment; choose another --out")
+        return lock
+
+    def _prepare(self, options: RunOptions, request: dict[str, Any]) -> None:
+        """Makes the folder one of this request."""
+        if options.resume and (self.path / _REQUEST).exists():
+            before = _read(self.path / _REQUEST)
+            if before is None:
+                raise InputError(f"{self.path / _REQUEST} is damaged, so the run cannot go on; start again with --overwrite")
+            if before == request:
+                return
+            raise InputError(
+                f"{self.path} is an unfinished run with other options or data; give the same to resume it, or --overwrite"
+            )
+        self._clear()
+        write_json(self.path / _REQUEST, request)
+
+    def _clear(self) -> None:
+        """Empties the folder, but for the lock, which another process may look at."""
+        # The request last: a folder without one, but with other files, would be taken for someone else's.
+        for entry in sorted(self.path.iterdir(), key=lambda entry: entry.name == _REQUEST):
+            if entry.name != _LOCK:
+                shutil.rmtree(entry) if entry.is_dir() and not entry.is_symlink() else entry.unlink()
+
+    def _give_up(self) -> None:
+        """Unlocks the folder, and removes it where it holds nothing."""
+        if self.path.is_dir() and _is_bare(self.path):
+            shutil.rmtree(self.path, ignore_errors=True)
+        self._lock.release()
+
     def finish(self) -> None:
-        """Gives the folder its final name, and drops what only a resumed run needs."""
+        """Gives the folder its final name and its manifest, and drops what only a resumed run needs.
+
+        Broken off at any moment, it leaves a folder that --resume goes on from, or the finished run.
+        """
+        for left in self.path.glob("*.part"):  # of a write that was broken off
+            left.unlink()
+        write_manifest(self.path, without=_ONLY_UNDER_WAY)
         old = self.out.with_name(f"{self.out.name}.{uuid.uuid4().hex}.old")
+        if os.name == "nt":  # no folder with an open file can be renamed there
+            self._lock.release()
         if self.out.exists():
             self.out.rename(old)
         self.path.rename(self.out)
-        for name in (_CHECKPOINT, _REQUEST):
+        for name in _ONLY_UNDER_WAY:
             (self.out / name).unlink(missing_ok=True)
-        for left in self.out.glob("*.part"):  # of a write that was broken off
-            left.unlink()
-        if old.exists():
-            shutil.rmtree(old)
+        self._lock.release()
+        for replaced in self.out.parent.glob(f"{escape(self.out.name)}.*.old"):  # also of a process that was killed here
+            if re.fullmatch(r"[0-9a-f]{32}", replaced.name[len(self.out.name) + 1 : -len(".old")]):
+                shutil.rmtree(replaced)
+
+
+def _refuse_links(*paths: Path) -> None:
+    for path in paths:
+        if path.is_symlink():
+            raise InputError(f"{path} is a link, and a run is renamed when it is complete; give the folder that it points to")
+
+
+def _refuse_foreign(path: Path) -> None:
+    """Refuses what no training has made."""
+    if not path.is_dir() or not ((path / _REQUEST).is_file() or _is_bare(path)):
+        raise InputError(f"{path} is in the way and is no unfinished run of graphattn; choose another --out")
+
+
+def _is_bare(path: Path) -> bool:
+    """Whether a folder holds no more than a process leaves that is killed before it has written its request."""
+    return all(entry.name == _LOCK or entry.name.endswith(".part") for entry in path.iterdir())
 
 
 def _read(path: Path) -> Any:
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        return read_json(path)
+    except InputError:
         return None

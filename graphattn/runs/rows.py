@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -13,7 +14,7 @@ from graphattn.errors import InputError
 from graphattn.estimators.predictor import Predictor
 from graphattn.runs.folder import RunOptions
 from graphattn.runs.predictions import Predictions
-from graphattn.splits import DEFAULT_FRACTIONS, Split, parse_split, random_split, read_split_file
+from graphattn.splits import DEFAULT_FRACTIONS, PARTS, Split, parse_split, random_split, read_split_file
 from graphattn.train import EpochReport, Task
 
 
@@ -85,12 +86,13 @@ class Rows(ABC):
     def config(self) -> dict[str, Any]:
         """What the run's config holds of the data."""
 
-    def split(self, options: RunOptions) -> Split:
-        """The parts that the options ask for, with usable rows only.
+    def split(self, options: RunOptions, task: Task) -> Split:
+        """The parts that the options ask for, with usable rows only. A random split of classes is stratified.
 
         Raises:
             InputError: where the split cannot be made, or leaves nothing to train on.
         """
+        classes = task.classes_of(self.values[self.usable])
         if options.split is None and self.standard_split is not None:
             split = self.standard_split
         else:
@@ -99,11 +101,35 @@ class Rows(ABC):
                 split = read_split_file(wanted, len(self.values))
             elif wanted == "scaffold":
                 split = self.scaffolds(options.seed)
+                self._refuse_empty(split)
             else:
                 fractions = DEFAULT_FRACTIONS if wanted == "random" else wanted
-                parts = random_split(len(self.usable), fractions, options.seed)
+                parts = random_split(len(self.usable), fractions, options.seed, classes)
                 split = {part: self.usable[rows] for part, rows in parts.items()}
         split = {part: rows[np.isin(rows, self.usable)] for part, rows in split.items()}
         if len(split["train"]) == 0:
             raise InputError(self.without_training_rows.format(name=self.name))
+        if classes is not None:
+            for note in self._missing_classes(split, dict(zip(self.usable.tolist(), classes, strict=True))):
+                options.notify(f"note: {note}")
         return split
+
+    def _refuse_empty(self, split: Split) -> None:
+        empty = [part for part in PARTS if len(split[part]) == 0]
+        if empty:
+            sizes = "/".join(str(len(split[part])) for part in PARTS)
+            raise InputError(
+                f"the scaffold split of {self.name} is {sizes}, with no row in {' and '.join(empty)}: too many of its molecules "
+                "share a scaffold, such as all of them that have no ring; use --split random"
+            )
+
+    @staticmethod
+    def _missing_classes(split: Split, class_of: dict[int, str]) -> Iterator[str]:
+        """Sentences on the classes that a part lacks, as scores of it then say nothing of them."""
+        counts = Counter(class_of.values())
+        for part in PARTS:
+            lacking = sorted(set(counts) - {class_of[row] for row in split[part].tolist()})
+            if lacking and len(split[part]):
+                first = f"{lacking[0]!r} ({counts[lacking[0]]:,} rows in all)"
+                hint = "" if part == "train" else "; its scores say nothing of them"
+                yield f"{len(lacking):,} of {len(counts):,} classes have no row in {part}, such as {first}{hint}"

@@ -13,7 +13,7 @@ from graphattn.errors import InputError
 from graphattn.estimators.kinds import KINDS
 from graphattn.estimators.persist import CONFIG_FILE, digest, load_config, save_model
 from graphattn.estimators.predictor import Predictor, load_predictor
-from graphattn.runs.files import PREDICTIONS_FILE, evaluation, new_file, write_run_files
+from graphattn.runs.files import PREDICTIONS_FILE, evaluation, new_file, write_run_files, written
 from graphattn.runs.folder import RunFolder, RunOptions
 from graphattn.runs.predictions import Predictions, refuse_taken_columns, write_predictions
 from graphattn.runs.rows import Rows
@@ -49,12 +49,17 @@ def train_run(
     first = rows.predictions(rows.usable[:0], np.empty((0, 1)))
     names = task.column_names(rows.values[rows.usable].tolist())
     refuse_taken_columns(first.frame, names if first.errors is None else [*names, "error"], first.name)
-    split = rows.split(options)
+    split = rows.split(options, task)
     request = {"task": task.name, "split": options.split, "seed": options.seed, "params": options.params}
-    folder = RunFolder(options, {**request, "data": digest(*rows.content(), *(split[part] for part in PARTS))})
+    request = {**request, "data": digest(*rows.content(), *(split[part] for part in PARTS))}
+    with RunFolder(options, request) as folder:
+        return _train_into(folder, estimator, rows, split, options, started)
 
-    with folder.training():
-        predictor = rows.fit(estimator, split, folder.checkpoint, options.report)
+
+def _train_into(
+    folder: RunFolder, estimator: Any, rows: Rows, split: Split, options: RunOptions, started: float
+) -> dict[str, Any]:
+    predictor = rows.fit(estimator, split, folder.checkpoint, options.report)
     task = predictor.task
 
     values = {part: np.array(rows.values[split[part]].tolist()) for part in PARTS}
@@ -64,7 +69,7 @@ def train_run(
 
     save_model(folder.path, {**predictor.config(), "data": rows.config()}, predictor.model, predictor.source.tensors())
     table = rows.predictions(split["test"], outputs["test"])
-    with open(folder.path / PREDICTIONS_FILE, "w", newline="", encoding="utf-8") as file:
+    with written(folder.path / PREDICTIONS_FILE) as file:
         write_predictions(task, [table], file, line_end=rows.line_end)
     metrics = write_run_files(
         folder,

@@ -3,7 +3,7 @@
 from graphattn.train.checkpoint import load_checkpoint, save_checkpoint
 from graphattn.train.job import Batch, TaskJob
 from graphattn.train.loop import EpochReport, Job, TrainOptions, fit
-from graphattn.train.metrics import classification_scores, regression_scores
+from graphattn.train.metrics import classification_scores, regression_scores, score_text
 from graphattn.train.tasks import TASKS, Classification, Regression, Task, find_task
 
 __all__ = [
@@ -22,4 +22,5 @@ __all__ = [
     "load_checkpoint",
     "regression_scores",
     "save_checkpoint",
+    "score_text",
 ]

@@ -136,14 +136,18 @@ def fit(
     if checkpoint is not None and checkpoint.exists():
         state = load_checkpoint(checkpoint)
         _refuse_other_run(checkpoint, state, run)
-        model.load_state_dict(state["model"])
-        optimizer.load_state_dict(state["optimizer"])
-        torch.set_rng_state(state["random"])
-        if torch.cuda.is_available():
-            torch.cuda.set_rng_state_all(state["random_cuda"])
-        progress.epoch, progress.history, progress.earlier_seconds = state["epoch"], state["history"], state["seconds"]
-        best_score = None if state["best_score"] is None else tuple(state["best_score"])
-        best_epoch, best_weights = state["best_epoch"], state["best_weights"]
+        try:
+            model.load_state_dict(state["model"])
+            optimizer.load_state_dict(state["optimizer"])
+            torch.set_rng_state(state["random"])
+            if torch.cuda.is_available():
+                torch.cuda.set_rng_state_all(state["random_cuda"])
+            progress.epoch, progress.history, progress.earlier_seconds = state["epoch"], state["history"], state["seconds"]
+            best_score = None if state["best_score"] is None else tuple(state["best_score"])
+            best_epoch, best_weights = state["best_epoch"], state["best_weights"]
+        except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
+            what = " ".join(str(error).split())[:200]
+            raise InputError(f"{checkpoint} is damaged ({type(error).__name__}: {what}); --overwrite starts again") from None
 
     total = options.epochs * job.steps_per_epoch
     step = progress.epoch * job.steps_per_epoch

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 
 import numpy as np
@@ -43,3 +44,18 @@ def classification_scores(truth: np.ndarray, probability: np.ndarray) -> Scores:
             warnings.simplefilter("ignore")
             scores["roc_auc"] = float(metrics.roc_auc_score(truth, probability[:, 1]))
     return scores
+
+
+def score_text(value: float | None) -> str:
+    """A score as tables and pictures show it, with three significant digits or more, whatever the units of the target.
+
+    Three decimals where those are enough, as in 0.877 and 12.345; "–" where there is no score.
+    """
+    if value is None or math.isnan(value):
+        return "–"
+    size = abs(value)
+    if size == 0 or 0.1 <= size < 999.9995:
+        return f"{value:.3f}"
+    if 0.001 <= size < 0.1:
+        return f"{value:#.3g}"
+    return f"{value:,.0f}" if 999 < size < 1e6 else f"{value:.2e}"

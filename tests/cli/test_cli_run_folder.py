@@ -20,6 +20,7 @@ from cli_cases import LABELLED, NETWORK, read_csv, write_molecules, write_networ
 
 from graphattn.cli import screen
 from graphattn.estimators.base import GraphEstimator
+from graphattn.estimators.manifest import write_manifest
 
 MOLECULES = ("train", "molecules", "logp.csv", "--target-column", "logp", "--config", "small.toml")
 NODES = ("train", "nodes", *LABELLED, "--config", "small.toml", "--split", "0.5/0.2/0.3")
@@ -155,8 +156,14 @@ class Bomb:
 
 
 def edit_config(**changes: Any) -> None:
+    """Changes the config as one would who writes the manifest anew as well, so that the values themselves are checked."""
     config = json.loads(Path("run/config.json").read_text())
-    Path("run/config.json").write_text(json.dumps({**config, **changes}))
+    write_sealed("config.json", json.dumps({**config, **changes}).encode())
+
+
+def write_sealed(name: str, content: bytes) -> None:
+    Path("run", name).write_bytes(content)
+    write_manifest(Path("run"))
 
 
 DAMAGES: dict[str, tuple[Callable[[], Any], str]] = {
@@ -184,12 +191,26 @@ DAMAGES: dict[str, tuple[Callable[[], Any], str]] = {
     "no weights": (lambda: Path("run/model.safetensors").unlink(), "has no model.safetensors"),
     "weights cut off": (
         lambda: Path("run/model.safetensors").write_bytes(Path("run/model.safetensors").read_bytes()[:-100]),
-        "model.safetensors cannot be read",
+        "model.safetensors is damaged or was changed: it has",
     ),
-    "weights empty": (lambda: Path("run/model.safetensors").write_bytes(b""), "model.safetensors cannot be read"),
-    "weights a pickle": (
-        lambda: Path("run/model.safetensors").write_bytes(pickle.dumps(Bomb())),
-        "model.safetensors cannot be read",
+    "weights empty": (
+        lambda: Path("run/model.safetensors").write_bytes(b""),
+        "model.safetensors is damaged or was changed: it has 0 bytes",
+    ),
+    "weights a pickle": (lambda: write_sealed("model.safetensors", pickle.dumps(Bomb())), "model.safetensors cannot be read"),
+    "no manifest": (lambda: Path("run/manifest.json").unlink(), "run has no manifest.json"),
+    "manifest of other files": (
+        lambda: Path("run/manifest.json").write_text('{"files": {}, "sha256": ""}'),
+        "manifest.json is damaged or was changed: its own checksum",
+    ),
+    "config nested without end": (lambda: write_sealed("config.json", b"[" * 100_000), "it is nested too deeply"),
+    "a million layers": (
+        lambda: edit_config(model={**json.loads(Path("run/config.json").read_text())["model"], "num_layers": 10**6}),
+        "num_layers must be at most 1,000, got 1000000",
+    ),
+    "a param without end": (
+        lambda: edit_config(params={"channels": 8, "heads": 1, "num_layers": 10**400}),
+        "num_layers must be",
     ),
 }
 

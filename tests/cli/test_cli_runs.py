@@ -232,7 +232,9 @@ def test_duplicates_across_splits_are_counted(cli: Callable) -> None:
 def test_quiet_shows_nothing_but_results(molecules: Callable) -> None:
     args = ("--target-column", "logp", "--config", "small.toml", "--out", "out", "--quiet")
     result = molecules("train", "molecules", "logp.csv", *args)
-    assert (result.code, result.out, result.err) == (0, "", "")
+    test = json.loads(Path("out/metrics.json").read_text())["test"]
+    said = ", ".join(f"{name} {value:.3f}" for name, value in test.items())
+    assert (result.code, result.out, result.err) == (0, f"out: test {said}\n", "")
     result = molecules("evaluate", "run", "logp.csv", "-q")
     assert (result.code, result.err) == (0, "")
     assert json.loads(result.out)["rows"] == 24

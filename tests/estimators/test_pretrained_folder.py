@@ -8,6 +8,8 @@ import pickle
 import pytest
 
 from graphattn import InputError, MoleculeRegressor, NodeClassifier
+from graphattn.estimators.manifest import write_manifest
+from graphattn.train import Classification
 
 
 @pytest.fixture(scope="module")
@@ -28,6 +30,7 @@ def folder(saved, tmp_path):
 def edit(folder, **changes):
     path = folder / "config.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
+    write_manifest(folder)
 
 
 class Bomb:
@@ -59,8 +62,15 @@ def test_a_config_that_is_none(folder, content):
 
 
 def test_a_format_of_the_future(folder):
-    edit(folder, format=3)
-    refused(folder, "has format 3; this version of graphattn reads format 2")
+    edit(folder, format=4)
+    refused(folder, "has format 4; this version of graphattn reads format 3$")
+
+
+def test_a_format_of_the_past_has_no_checksums(folder):
+    (folder / "manifest.json").unlink()
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config, "format": 2}))
+    refused(folder, "has format 2; .* reads format 3, whose files have checksums; train it again")
 
 
 def test_another_estimator(folder):
@@ -85,6 +95,8 @@ def test_weights_of_another_model(folder):
 @pytest.mark.parametrize("content", [b"", b"junk" * 100, pickle.dumps(Bomb())])
 def test_damaged_weights_are_refused_and_never_run(folder, content):
     (folder / "model.safetensors").write_bytes(content)
+    refused(folder, r"model\.safetensors is damaged or was changed")
+    write_manifest(folder)
     refused(folder, r"model\.safetensors cannot be read")
 
 
@@ -92,9 +104,73 @@ def test_one_changed_bit_of_the_weights(folder, saved):
     content = bytearray(saved["model.safetensors"])
     content[-1] ^= 1
     (folder / "model.safetensors").write_bytes(content)
-    refused(folder, r"model\.safetensors is damaged, or belongs to another config\.json")
+    refused(folder, r"model\.safetensors is damaged or was changed: its SHA-256 is not the one in manifest\.json")
 
 
 def test_truncated_weights(folder, saved):
     (folder / "model.safetensors").write_bytes(saved["model.safetensors"][:-100])
-    refused(folder, r"model\.safetensors cannot be read")
+    size = len(saved["model.safetensors"])
+    refused(
+        folder, rf"model\.safetensors is damaged or was changed: it has {size - 100:,} bytes, and manifest\.json says {size}"
+    )
+
+
+def test_no_byte_of_a_config_changes_unseen(folder, saved):
+    for place in range(0, len(saved["config.json"]), 7):
+        content = bytearray(saved["config.json"])
+        content[place] ^= 1
+        (folder / "config.json").write_bytes(content)
+        refused(folder, r"config\.json")
+
+
+TARGET = {"mean": 1.0, "std": 2.0}
+
+
+@pytest.mark.parametrize(
+    ("target", "message"),
+    [
+        ({**TARGET, "std": float("nan")}, "the std of its targets must be a finite number, got 'nan'"),
+        ({**TARGET, "std": -2.0}, r"standard deviation of its targets must be positive, got -2\.0"),
+        ({**TARGET, "std": 0}, "standard deviation of its targets must be positive, got 0"),
+        ({**TARGET, "mean": float("inf")}, "the mean of its targets must be a finite number, got 'inf'"),
+        ({**TARGET, "mean": "1"}, "the mean of its targets must be a finite number, got '1'"),
+    ],
+)
+def test_values_that_no_training_gives(folder, target, message):
+    edit(folder, target=target)
+    refused(folder, message)
+
+
+@pytest.mark.parametrize(
+    ("classes", "message"),
+    [
+        ({"kind": "U", "values": ["a", "a"]}, "its classes must differ, but 'a' is there more than once"),
+        ({"kind": "U", "values": ["a", 1]}, "its classes hold '1', which is no class of kind 'U'"),
+        ({"kind": "i", "values": [1, 2.5]}, r"its classes hold '2\.5', which is no class of kind 'i'"),
+        ({"kind": "f", "values": [1.0, float("nan")]}, "its classes hold 'nan'"),
+        ({"kind": "x", "values": ["a", "b"]}, "its classes must be a list of a known kind"),
+        ({"kind": "U", "values": "ab"}, "its classes must be a list of a known kind"),
+        ({"kind": "U", "values": ["a"]}, "it has 1 classes for 2 outputs"),
+    ],
+)
+def test_classes_that_no_training_gives(classes, message):
+    with pytest.raises(InputError, match=message):
+        Classification().restore({"classes": classes}, 2)
+
+
+@pytest.mark.parametrize(
+    ("option", "size", "message"),
+    [
+        ("num_layers", 10**6, "num_layers must be at most 1,000, got 1000000"),
+        ("channels", 10**9, "channels must be at most 16,384"),
+        ("num_layers", 10**400, "num_layers must be at most 1,000, got 1"),
+        ("encodings", {"random_walk": 10**9}, "encodings: random_walk must be at most 10,000"),
+        ("encodings", [1], r"encodings must be a mapping, name → number, got \[1\]"),
+    ],
+)
+def test_sizes_are_bounded_before_anything_is_built(folder, option, size, message):
+    config = json.loads((folder / "config.json").read_text())
+    edit(folder, model={**config["model"], option: size})
+    refused(folder, message)
+    with pytest.raises(InputError, match=message):
+        MoleculeRegressor(**{option: size}).fit(["C", "CC"], [1.0, 2.0])

@@ -13,6 +13,7 @@ from graphattn.runs.network import NetworkOfCatalogue
 from graphattn.structure import AddRandomWalk
 
 SMILES = ["C" * n + end for n in range(1, 9) for end in ("", "O", "N", "c1ccccc1")]
+SMILES += ["C1CC1" + "C" * n + "C1CC1" for n in range(8)]  # scaffolds of one molecule each, for valid and test
 PARAMS = {"channels": 8, "num_layers": 1, "heads": 1, "epochs": 2, "n_jobs": 1}
 
 

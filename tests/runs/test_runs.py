@@ -85,8 +85,8 @@ def test_nothing_of_the_making_is_left(tmp_path):
     train_molecules(table(range(10)), options(tmp_path, resume=True))
     files = {path.name for path in (tmp_path / "run").iterdir()}
     assert files == {
-        "config.json", "curves.png", "history.csv", "metrics.json", "model.safetensors", "parity.png", "predictions.csv",
-        "splits.json",
+        "config.json", "curves.png", "history.csv", "manifest.json", "metrics.json", "model.safetensors", "parity.png",
+        "predictions.csv", "splits.json",
     }  # fmt: skip
     assert [path.name for path in tmp_path.iterdir()] == ["run"]
 

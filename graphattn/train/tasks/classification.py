@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -141,6 +142,9 @@ class Classification(Task):
     def known(self, values: np.ndarray) -> np.ndarray:
         return self._places(values) >= 0
 
+    def classes_of(self, values: np.ndarray) -> list[str] | None:
+        return list(map(str, values.tolist()))
+
     def constant(self, rows: int) -> tuple[str, np.ndarray]:
         return "majority", np.tile(self.shares, (rows, 1))
 
@@ -163,12 +167,23 @@ class Classification(Task):
     def restore(self, config: dict[str, Any], out_channels: int) -> None:
         dtypes = {"b": bool, "i": np.int64, "u": np.uint64, "f": np.float64, "U": str, "O": object}
         packed = config["classes"]
-        self.classes = np.array(packed["values"], dtype=dtypes[packed["kind"]])
+        kind, labels = packed["kind"], packed["values"]
+        if kind not in dtypes or not isinstance(labels, list):
+            raise InputError(f"its classes must be a list of a known kind, got {str(packed)[:60]!r}")
+        if len(labels) != out_channels:
+            raise InputError(f"it has {len(labels)} classes for {out_channels} outputs")
+        # A label of another type would be made to fit: 2.5 would become the class 2.
+        types = {"b": bool, "i": int, "u": int, "f": (int, float), "U": str, "O": (str, int, float)}
+        for label in labels:
+            if not isinstance(label, types[kind]) or (kind in "iuf" and isinstance(label, bool)) or label != label:
+                raise InputError(f"its classes hold {str(label)[:60]!r}, which is no class of kind {kind!r}")
+        repeated = [label for label, count in Counter(map(str, labels)).items() if count > 1]
+        if repeated:
+            raise InputError(f"its classes must differ, but {repeated[0][:60]!r} is there more than once")
+        self.classes = np.array(labels, dtype=dtypes[kind])
         self.shares = np.array(packed["shares"], dtype=np.float64)
-        if len(self.classes) != out_channels:
-            raise InputError(f"it has {len(self.classes)} classes for {out_channels} outputs")
         if self.shares.shape != self.classes.shape or not (self.shares >= 0).all() or abs(self.shares.sum() - 1) > 1e-6:
-            raise InputError(f"its shares of {len(self.classes)} classes are {shown(packed['shares'])}, which are no shares")
+            raise InputError(f"its shares of {len(self.classes)} classes are {str(packed['shares'])[:60]}, which are no shares")
 
 
 def _natural(values: np.ndarray) -> np.ndarray:

@@ -129,6 +129,14 @@ class Regression(Task):
         return {"mean": self.mean, "std": self.std}
 
     def restore(self, config: dict[str, Any], out_channels: int) -> None:
+        for name in ("mean", "std"):
+            value = config[name]
+            if isinstance(value, bool) or not isinstance(value, (int, float)) or not np.isfinite(value):
+                raise InputError(f"the {name} of its targets must be a finite number, got {str(value)[:60]!r}")
+        if config["std"] <= 0:
+            raise InputError(f"the standard deviation of its targets must be positive, got {config['std']}")
+        if out_channels != self.out_channels:
+            raise InputError(f"it has {out_channels} outputs for one number")
         self.mean, self.std = float(config["mean"]), float(config["std"])
 
 

@@ -116,6 +116,10 @@ class Task(ABC):
     def known(self, values: np.ndarray) -> np.ndarray:
         """Which values the model could predict, bool, [rows]."""
 
+    def classes_of(self, values: np.ndarray) -> list[str] | None:
+        """The class of each value as text, before `learn`; None where the values are no classes."""
+        return None
+
     @abstractmethod
     def constant(self, rows: int) -> tuple[str, np.ndarray]:
         """The baseline that gives every row the same outputs, from the values that were learnt: its name and the outputs."""
