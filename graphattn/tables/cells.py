@@ -5,11 +5,15 @@ from __future__ import annotations
 import math
 import re
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from graphattn.errors import InputError
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 # The markers of missing values that pandas' reader knows, R's NA among them, and WEKA's.
 MISSING = frozenset(
@@ -21,6 +25,8 @@ MISSING = frozenset(
 _NAN = frozenset(marker for marker in MISSING if marker.lower().strip("-") == "nan")
 # A comma with digits on both sides, and not three of them behind it, which could be thousands.
 _DECIMAL_COMMA = re.compile(r"[+-]?\d*,(?!\d{3}(?!\d))\d+([eE][+-]?\d+)?")
+# Between the labels of a cell that has several.
+_SEVERAL = (";", "|", ",")
 # From so many labels on, a column where most rows have one of their own names its rows.
 _MANY = 20
 
@@ -78,6 +84,42 @@ def has_decimal_commas(column: Iterable[str]) -> bool:
     return bool(others) and all(map(_DECIMAL_COMMA.fullmatch, others)) and not any("." in text for text in texts)
 
 
+def about_numbers(column: Iterable[str], what: str) -> list[str]:
+    """Sentences on what `numbers` reads otherwise than it stands in a column.
+
+    Args:
+        column: The cells, text, [rows].
+        what: what messages call the column.
+    """
+    cells = list(column)
+    notes = []
+    if has_decimal_commas(cells):
+        example = next(cell.strip() for cell in cells if "," in cell)
+        notes.append(f"{what}: commas are read as decimal signs, as in {example!r}")
+    signs = [cell.strip() for cell in cells if cell.strip().startswith("\N{MINUS SIGN}")]
+    if signs:
+        notes.append(f"{what}: {len(signs):,} cells have Unicode's minus sign, as {signs[0]!r}, which is read as '-'")
+    return notes
+
+
+def first_not_number(column: Iterable[str]) -> tuple[int, str] | None:
+    """The first cell that `numbers` counts as "not a number": its row and its text; None where there is none."""
+    cells = list(column)
+    commas = has_decimal_commas(cells)
+    for row, cell in enumerate(cells):
+        text = cell.strip().replace("\N{MINUS SIGN}", "-")
+        if not is_missing(text) and _number(text.replace(",", ".") if commas else text) is None:
+            return row, cell.strip()
+    return None
+
+
+def with_missing(column: pd.Series, na_values: Sequence[str]) -> pd.Series:
+    """A column of text with NA where a cell is one of some markers of missing values, but for white space."""
+    if not na_values:
+        return column
+    return column.mask(column.str.strip().isin([value.strip() for value in na_values]), "NA")
+
+
 def labels(column: Iterable[str], name: str, *, names_rows: bool = False) -> tuple[list[str | None], list[str]]:
     """Turns a column of text into class labels, without the white space around them.
 
@@ -111,7 +153,29 @@ def labels(column: Iterable[str], name: str, *, names_rows: bool = False) -> tup
     folded = _alike(counts, lambda text: text.casefold() if _number(text) is None else None)
     if folded:
         notes.append(f"{name}: labels that differ by upper and lower case alone are different classes: {_listed(folded)}")
+    several = _with_several(found)
+    if several:
+        notes.append(
+            f"{name}: {len(several):,} of {total:,} cells seem to hold several labels, such as {several[0]!r}; each combination is "
+            "a class of its own, as a row has one label"
+        )
     return [None if text is None else merged.get(text, text) for text in found], notes
+
+
+def _with_several(found: list[str | None]) -> list[str]:
+    """The cells that hold several labels, where most do: lists, or labels between marks that also stand by themselves or in
+    other combinations."""
+    filled = [text for text in found if text is not None]
+    lists = [text for text in filled if text[0] + text[-1] in ("[]", "{}", "()") and len(text) > 2]
+    if 2 * len(lists) > len(filled):
+        return lists
+    for mark in _SEVERAL:
+        several = [text for text in filled if mark in text.strip(mark)]
+        combinations = {text: {part.strip() for part in text.split(mark)} for text in set(filled)}
+        places = Counter(part for parts in combinations.values() for part in parts)
+        if 2 * len(several) > len(filled) and all(any(places[part] > 1 for part in combinations[text]) for text in several):
+            return several
+    return []
 
 
 def meaning(label: object) -> object:
