@@ -131,7 +131,7 @@ def _layer_cases() -> Iterator[LayerCase]:
         weights = () if plain else tuple(on[part] for kind in kinds for part in attention_parts(kind))
         yield LayerCase(
             f"model-{name}",
-            lambda options=options: GraphTransformer(WIDTH, WIDTH, 3, num_layers=2, heads=2, **options),
+            partial(GraphTransformer, WIDTH, WIDTH, 3, **{"num_layers": 2, "heads": 2, **options}),
             _model,
             per="graph" if "readout" in options else "node",
             weights=weights,

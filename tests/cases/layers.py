@@ -70,7 +70,7 @@ class LayerCase:
     """One layer or model: how it is made, how it is called, and what its attention weights stand on."""
 
     name: str
-    new: Callable[[], nn.Module]
+    new: Callable[..., nn.Module]
     call: Callable[..., Any]
     per: str = "node"
     weights: tuple[str, ...] = ()
@@ -78,11 +78,16 @@ class LayerCase:
     def __str__(self) -> str:
         return self.name
 
-    def make(self, dtype: torch.dtype = torch.float64) -> nn.Module:
-        """In eval mode, every parameter moved off its initial value (biases begin at zero), the same at every call."""
+    def make(self, dtype: torch.dtype = torch.float64, **options: Any) -> nn.Module:
+        """In eval mode, every parameter moved off its initial value (biases begin at zero), the same at every call.
+
+        Args:
+            dtype: of the parameters.
+            options: of the module, in place of those of the case.
+        """
         with torch.random.fork_rng():
             torch.manual_seed(0)
-            module = self.new().double().eval()
+            module = self.new(**options).double().eval()
             with torch.no_grad():
                 for parameter in module.parameters():
                     parameter += 0.2 * torch.randn_like(parameter)

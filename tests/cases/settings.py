@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -57,3 +58,18 @@ def poisoned_memory(warn_only: bool = False) -> Iterator[None]:
     finally:
         torch.use_deterministic_algorithms(before[0])
         settings_of_torch.fill_uninitialized_memory = before[1]
+
+
+@contextmanager
+def fresh_compiler() -> Iterator[None]:
+    """torch.compile without what it compiled before.
+
+    It makes millions of objects, which Python's search for garbage would look through again and again: that waits meanwhile.
+    """
+    torch.compiler.reset()
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
+        torch.compiler.reset()

@@ -15,6 +15,7 @@ from cases.compare import assert_all_close, assert_close, gradients, same_bits
 from cases.forms import ALL_OP_CASES, COVERING_CASES
 from cases.graphs import Graphs
 from cases.op import HEADS, VALUE_CHANNELS, OpCase
+from cases.settings import fresh_compiler
 from test_law_5_nothing_to_attend_to import EMPTY
 from test_law_8_compiles_clean import LARGE, SMALL, compiled
 from torch import Tensor
@@ -169,9 +170,8 @@ def test_law_7_an_edge_stored_twice_counts_twice(case: OpCase) -> None:
 @pytest.mark.parametrize("dropout", [0.0, 0.5])
 @pytest.mark.parametrize("case", on_triton(law_3.LAYOUT_CASES), ids=str)
 def test_law_8_compiles_clean(case: OpCase, dropout: float) -> None:
-    torch.compiler.reset()
     function = compiled(lambda mask, tensors: case(mask, tensors, dropout=dropout, seed=torch.tensor(3)))
-    with case.kernels():
+    with case.kernels(), fresh_compiler():
         for made in (SMALL, LARGE):
             tensors = case.of(made)
             out, (expected, *of_inputs) = function(made.mask(case.mask), tensors), run(
@@ -179,4 +179,3 @@ def test_law_8_compiles_clean(case: OpCase, dropout: float) -> None:
             )  # fmt: skip
             assert_close(out, expected)
             assert_all_close(gradients(out, list(tensors.values())), of_inputs)
-    torch.compiler.reset()

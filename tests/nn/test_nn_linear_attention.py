@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import torch
+from cases.compare import assert_close, gradients
 from helpers import batches, machine, threads
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -75,19 +76,6 @@ def oracle(form: str, query: Tensor, key: Tensor, value: Tensor, batch: Tensor, 
     return out
 
 
-def assert_close(actual: Tensor, expected: Tensor, tolerance: float = 1e-9) -> None:
-    assert actual.shape == expected.shape
-    assert actual.isfinite().all()
-    actual, expected = actual.detach(), expected.detach()
-    if actual.numel():
-        assert (actual - expected).abs().max() <= tolerance * max(1.0, float(expected.abs().max()))
-
-
-def gradients(out: Tensor, inputs: list[Tensor]) -> list[Tensor]:
-    direction = normal(*out.shape, seed=9).to(out.dtype)
-    return list(torch.autograd.grad(out, inputs, direction, allow_unused=True, materialize_grads=True))
-
-
 # --- the formulas ---------------------------------------------------------------------------------------------------
 
 
@@ -101,7 +89,7 @@ def test_equals_the_formula_graph_by_graph(form: str, batch: Tensor, seed: int) 
     expected = oracle(form, *inputs, batch, projection)
     assert_close(out, expected)
     for actual, reference in zip(gradients(out, list(inputs)), gradients(expected, list(inputs)), strict=True):
-        assert_close(actual, reference, 1e-7)
+        assert_close(actual, reference, tolerance=1e-7)
 
 
 @pytest.mark.parametrize("form", NAMES)
@@ -201,7 +189,7 @@ def test_equals_torch_geometrics_polynormer(shared: bool) -> None:
     copy_maps(layer, theirs, heads_first=False)
     attended = layer(x).unflatten(1, (HEADS, -1)).transpose(1, 2).flatten(1)
     out = theirs.lin_out(theirs.lns(attended) * (theirs.h_lins(x) + theirs.beta)).relu()
-    assert_close(out, theirs(x.unsqueeze(0)).squeeze(0), 1e-5)
+    assert_close(out, theirs(x.unsqueeze(0)).squeeze(0), tolerance=1e-5)
 
 
 def test_equals_torch_geometrics_sgformer_but_for_the_norm(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -212,7 +200,7 @@ def test_equals_torch_geometrics_sgformer_but_for_the_norm(monkeypatch: pytest.M
     mean_over_heads = layer(x).unflatten(1, (HEADS, -1)).mean(1)
     norm = torch.linalg.vector_norm
     monkeypatch.setattr(torch.linalg, "norm", lambda t, ord, dim, keepdim: norm(t, dim=(1, 3), keepdim=True))
-    assert_close(mean_over_heads, theirs(x.unsqueeze(0)).squeeze(0), 1e-6)
+    assert_close(mean_over_heads, theirs(x.unsqueeze(0)).squeeze(0), tolerance=1e-6)
 
 
 def test_equals_torch_geometrics_performer_but_for_the_features() -> None:
@@ -230,7 +218,7 @@ def test_equals_torch_geometrics_performer_but_for_the_features() -> None:
         for parameter in linear.parameters():
             parameter.data *= CHANNELS**0.25
     # Their rows are orthonormal in float32.
-    assert_close(layer(x), theirs(x.unsqueeze(0)).squeeze(0), 1e-6)
+    assert_close(layer(x), theirs(x.unsqueeze(0)).squeeze(0), tolerance=1e-6)
 
 
 # --- the laws -------------------------------------------------------------------------------------------------------
@@ -246,7 +234,7 @@ def test_alone_or_batched_the_same(form: str, batch: Tensor, seed: int, dtype: t
     together = layer(x, batch)
     for graph in batch.unique().tolist():
         tolerance = 1e-9 if dtype == torch.float64 else 1e-5
-        assert_close(layer(x[batch == graph]), together[batch == graph], tolerance)
+        assert_close(layer(x[batch == graph]), together[batch == graph], tolerance=tolerance)
 
 
 @pytest.mark.parametrize("form", NAMES)
@@ -302,7 +290,7 @@ def test_a_graph_of_one_node_keeps_its_value() -> None:
     query = torch.tensor([[[2.0]], [[3.0]]], requires_grad=True)
     value = torch.tensor([[[5.0]], [[7.0]]])
     out = linear_attention(query, -query, value, BlockDiagonalMask.from_batch(torch.tensor([0, 1])))
-    assert_close(out, value, 1e-6)
+    assert_close(out, value, tolerance=1e-6)
     assert gradients(out, [query])[0].isfinite().all()
 
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 import torch
+from cases.compare import assert_close
 from helpers import batches
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -50,14 +51,6 @@ def make(seed: int = 0, **options: Any) -> PairSelfAttention:
         for parameter in layer.parameters():
             parameter.data += 0.2 * torch.randn_like(parameter)
     return layer
-
-
-def assert_close(actual: Tensor, expected: Tensor, tolerance: float = 1e-9) -> None:
-    assert actual.shape == expected.shape
-    assert actual.isfinite().all()
-    actual, expected = actual.detach(), expected.detach()
-    if actual.numel():
-        assert (actual - expected).abs().max() <= tolerance * max(1.0, float(expected.abs().max()))
 
 
 def gradients(outs: tuple[Tensor, ...], inputs: list[Tensor]) -> list[Tensor]:
@@ -115,7 +108,7 @@ def test_equals_the_formula_pair_by_pair(degree_scaler: bool, batch: Tensor, see
         assert_close(actual, reference)
     inputs = [x, pair, *layer.parameters()]
     for actual, reference in zip(gradients(results, inputs), gradients(expected, inputs), strict=True):
-        assert_close(actual, reference, 1e-6)
+        assert_close(actual, reference, tolerance=1e-6)
 
 
 def test_by_hand() -> None:
@@ -174,8 +167,8 @@ def test_alone_or_batched_the_same(batch: Tensor, seed: int, dtype: torch.dtype)
         own = torch.tensor([int(batch[i]) == graph for i, _ in pairs])
         alone = layer(x[batch == graph], pair[own])
         tolerance = 1e-9 if dtype == torch.float64 else 1e-5
-        assert_close(alone[0], together[0][batch == graph], tolerance)
-        assert_close(alone[1], together[1][own], tolerance)
+        assert_close(alone[0], together[0][batch == graph], tolerance=tolerance)
+        assert_close(alone[1], together[1][own], tolerance=tolerance)
 
 
 @law

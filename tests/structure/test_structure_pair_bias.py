@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 import torch
+from cases.settings import fresh_compiler
 from torch import Tensor, nn
 from torch_geometric.data import Batch, Data
 
@@ -44,9 +45,8 @@ def inputs(module: nn.Module, batch: Batch) -> list[Tensor]:
 
 @pytest.fixture(autouse=True)
 def _fresh_compiler() -> Iterator[None]:
-    torch.compiler.reset()
-    yield
-    torch.compiler.reset()
+    with fresh_compiler():
+        yield
 
 
 @pytest.mark.parametrize("name", BIASES)

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import torch
 import torch_geometric.nn
+from cases.settings import fresh_compiler
 from torch import Tensor, nn
 from torch.export import Dim
 
@@ -64,9 +65,8 @@ SIZES = ((12, 40), (15, 60))
 
 @pytest.fixture(autouse=True)
 def _fresh_compiler() -> Iterator[None]:
-    torch.compiler.reset()
-    yield
-    torch.compiler.reset()
+    with fresh_compiler():
+        yield
 
 
 def outcome(layer: Any, parameters: list[Tensor], arguments: tuple[Tensor, ...]) -> list[Tensor]:

@@ -10,7 +10,7 @@ import torch
 from cases.compare import assert_all_close, assert_close, gradients
 from cases.graphs import bipartite
 from cases.op import Tensors, attend, draw
-from cases.settings import backend
+from cases.settings import backend, fresh_compiler
 from torch import Tensor, nn
 from torch.export import Dim
 
@@ -28,10 +28,8 @@ CASES = [
 
 @pytest.fixture(autouse=True)
 def _fused_and_a_fresh_compiler() -> Iterator[None]:
-    torch.compiler.reset()
-    with backend("cpu"):
+    with backend("cpu"), fresh_compiler():
         yield
-    torch.compiler.reset()
 
 
 @pytest.mark.parametrize(("score", "edge_attr", "options"), CASES, ids=str)
