@@ -47,9 +47,12 @@ def train_run(
     rows = load(task)
     first = rows.predictions(rows.usable[:0], np.empty((0, 1)))
     names = task.column_names(rows.values[rows.usable].tolist())
-    refuse_taken_columns(first.frame, names if first.errors is None else [*names, "error"], first.name)
+    named = options.prediction_column
+    refuse_taken_columns(first.frame, names, first.name, errors=first.errors is not None, prediction_column=named)
     split = rows.split(options)
     request = {"task": task.name, "split": options.split, "seed": options.seed, "params": options.params}
+    if named is not None:
+        request["prediction_column"] = named
     folder = RunFolder(options, {**request, "data": digest(*rows.content(), *(split[part] for part in PARTS))})
 
     with folder.training():
@@ -62,10 +65,14 @@ def train_run(
     name, constant = task.constant(values["train"], len(split["test"]))
     baselines = {name: constant, **rows.baselines(task, split)}
 
-    save_model(folder.path, {**predictor.config(), "data": rows.config()}, predictor.model)
+    save_model(
+        folder.path,
+        {**predictor.config(), "data": rows.config() | ({} if named is None else {"prediction_column": named})},
+        predictor.model,
+    )
     table = rows.predictions(split["test"], outputs["test"])
     with open(folder.path / PREDICTIONS_FILE, "w", newline="", encoding="utf-8") as file:
-        write_predictions(task, [table], file, line_end=rows.line_end)
+        write_predictions(task, [table], file, line_end=rows.line_end, prediction_column=named)
     metrics = write_run_files(
         folder,
         options,
@@ -124,6 +131,7 @@ def predict_run(
     *,
     overwrite: bool,
     line_end: str,
+    prediction_column: str | None = None,
     report: Callable[[int], None] | None = None,
 ) -> None:
     """Writes predictions to a new file.
@@ -134,13 +142,14 @@ def predict_run(
         out: the file.
         overwrite: whether `out` may be replaced.
         line_end: how lines end.
+        prediction_column: as in `write_predictions`.
         report: called with the number of rows done since the last call.
 
     Raises:
         InputError: where the rows cannot be used, or `out` exists.
     """
     with new_file(out, overwrite) as file:
-        write_predictions(predictor.task, chunks, file, line_end=line_end, report=report)
+        write_predictions(predictor.task, chunks, file, line_end=line_end, prediction_column=prediction_column, report=report)
 
 
 def evaluate_run(run: Path, predictor: Predictor[Any], rows: Rows) -> dict[str, Any]:

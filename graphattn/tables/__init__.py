@@ -10,8 +10,8 @@ from graphattn.tables.cells import (
     numbers,
     with_missing,
 )
-from graphattn.tables.frames import text_frame
 from graphattn.tables.columns import find_column, find_columns, require_columns
+from graphattn.tables.frames import text_frame
 from graphattn.tables.open import name_of, open_binary, open_text, text_of
 from graphattn.tables.read import iter_table, line_of_row, read_table
 
