@@ -14,6 +14,6 @@ class Command(TyperCommand):
         for param in self.make_parser(ctx).parse_args(args=list(args))[2]:
             single = param.param_type_name == "option" and not param.multiple and not getattr(param, "is_flag", False)
             if single and str(param.name) in seen:
-                raise typer.BadParameter("given twice; expected one value", ctx=ctx, param=param)
+                raise typer.BadParameter("given twice; expected one value", ctx=ctx, param=param)  # type: ignore[arg-type]
             seen.add(str(param.name))
         return super().parse_args(ctx, args)

@@ -71,9 +71,7 @@ def train_nodes(network: AnyNetwork, options: RunOptions, *, task: str = "classi
         unreadable = loaded.report.get("unknown_labels", 0)
         if unreadable > len(rows.usable):
             why = next((note for note in loaded.notes if "are no numbers" in note), f"{unreadable:,} are no numbers")
-            raise InputError(
-                f"most labels of {network.name} cannot be used: {why}; leave units, signs such as > and ranges out"
-            )
+            raise InputError(f"most labels of {network.name} cannot be used: {why}; leave units, signs and ranges out")
         options.notify(_describe(loaded))
         if dropped := loaded.report.get("unknown_edges"):
             options.left_out(f"{dropped:,} edges left out: an end is not in the node table")
