@@ -139,8 +139,6 @@ def test_without_header_the_first_line_is_a_row(tmp_path: Path) -> None:
         (b"\xef\xbb\xbf", "is empty"),
         (b"\n \n", "is empty"),
         (gzip.compress(b"", mtime=0), "is empty"),
-        ("a,b\n1,ü\n".encode("latin-1"), "not UTF-8"),
-        ("a,b\n1,2\n".encode("utf-16"), "not UTF-8"),
         (gzip.compress(b"a,b\n1,2\n" * 9, mtime=0)[:-9], "damaged gzip"),
         (b"\x1f\x8bnothing of the kind", "damaged gzip"),
         (b"a,b\n1,2\n\n1,2,3\n", "line 4: the row has 3 cells; expected 2"),
@@ -149,7 +147,6 @@ def test_without_header_the_first_line_is_a_row(tmp_path: Path) -> None:
         (b"a\n1\n2,3\n", "line 3: the row has 2 cells; expected 1"),
         (b'a,b\n"1"2,3\n', "line 2: the row cannot be read: ',' expected after '\"'"),
         (b'a,b\n1,"x\n2,y\n', "line 3: the row cannot be read"),
-        (b"a,b,a\n1,2,3\n", "more than one column 'a'"),
     ],
 )
 def test_what_cannot_be_read_is_a_clear_error(tmp_path: Path, content: bytes, message: str) -> None:
@@ -178,7 +175,7 @@ def test_a_chunk_has_at_least_one_row(tmp_path: Path) -> None:
 
 def test_a_missing_column_is_named_with_those_there_are() -> None:
     require_columns(["a", "b"], ["b"], "t.csv")
-    with pytest.raises(InputError, match=r"^t.csv has no column 'x'; its columns are: a, b$"):
+    with pytest.raises(InputError, match=r"^t.csv has no column 'x'; its columns are: 'a', 'b'$"):
         require_columns(pd.DataFrame(columns=["a", "b"]), ["a", "x"], "t.csv")
 
 

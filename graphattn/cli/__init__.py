@@ -15,6 +15,7 @@ from typer.core import TyperGroup
 
 import graphattn
 from graphattn.cli import backends, datasets, demo, evaluate, options, predict, train, warmup
+from graphattn.cli.command import Command
 from graphattn.cli.screen import complain
 
 
@@ -33,12 +34,12 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(train.app, name="train")
-app.command("predict", epilog=predict.EXAMPLE)(predict.predict)
-app.command("evaluate", epilog=evaluate.EXAMPLE)(evaluate.evaluate)
+app.command("predict", cls=Command, epilog=predict.EXAMPLE)(predict.predict)
+app.command("evaluate", cls=Command, epilog=evaluate.EXAMPLE)(evaluate.evaluate)
 app.add_typer(datasets.app, name="datasets")
-app.command("demo", epilog=demo.EXAMPLE)(demo.demo)
-app.command("backends", epilog=backends.EXAMPLE)(backends.backends)
-app.command("warmup", epilog=warmup.EXAMPLE)(warmup.warmup)
+app.command("demo", cls=Command, epilog=demo.EXAMPLE)(demo.demo)
+app.command("backends", cls=Command, epilog=backends.EXAMPLE)(backends.backends)
+app.command("warmup", cls=Command, epilog=warmup.EXAMPLE)(warmup.warmup)
 
 
 def _show_version(wanted: bool) -> None:

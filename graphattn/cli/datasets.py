@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 from graphattn.cli import options
+from graphattn.cli.command import Command
 from graphattn.cli.screen import Screen
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ app = typer.Typer(
 Name = Annotated[str, typer.Argument(help="Name of a data set, as in `graphattn datasets list`.", show_default=False)]
 
 
-@app.command("list", epilog=options.example("graphattn datasets list"))
+@app.command("list", cls=Command, epilog=options.example("graphattn datasets list"))
 def list_(debug: options.Debug = False) -> None:
     """List the data sets: name, job, size, where the data is now; title and licence."""
     with Screen(debug=debug):
@@ -36,7 +37,7 @@ def list_(debug: options.Debug = False) -> None:
             console.print(f"  {card.title}; {card.licence}", style="dim", markup=False, soft_wrap=True)
 
 
-@app.command(epilog=options.example("graphattn datasets show karate"))
+@app.command(cls=Command, epilog=options.example("graphattn datasets show karate"))
 def show(name: Name, debug: options.Debug = False) -> None:
     """Show all that is known of a data set."""
     with Screen(debug=debug):
@@ -68,7 +69,7 @@ def show(name: Name, debug: options.Debug = False) -> None:
         Console(highlight=False).print(table)
 
 
-@app.command(epilog=options.example("graphattn datasets fetch freesolv"))
+@app.command(cls=Command, epilog=options.example("graphattn datasets fetch freesolv"))
 def fetch(name: Name, quiet: options.Quiet = False, debug: options.Debug = False) -> None:
     """Download a data set to the user's cache, check it, and print its folder."""
     with Screen(quiet, debug) as screen:

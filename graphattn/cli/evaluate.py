@@ -11,7 +11,7 @@ import typer
 from graphattn.cli import options
 from graphattn.cli.imports import import_without_compiler
 from graphattn.cli.screen import Screen
-from graphattn.cli.source import flags, molecule_table, network, refuse_options_of_other_job, run_config
+from graphattn.cli.source import flags, molecule_table, network, refuse_options_of_other_job, run_config, smiles_column_for
 
 EXAMPLE = options.example(
     "graphattn train nodes --dataset karate --out runs/karate",
@@ -21,7 +21,9 @@ EXAMPLE = options.example(
 
 def evaluate(
     run: options.Run,
-    table: Annotated[Path | None, typer.Argument(help="Table of labelled molecules.", show_default=False)] = None,
+    table: Annotated[
+        Path | None, typer.Argument(help="Table or file of labelled molecules; -: standard input.", show_default=False)
+    ] = None,
     dataset: options.Dataset = None,
     target_column: Annotated[
         str | None,
@@ -32,6 +34,7 @@ def evaluate(
         ),
     ] = None,
     smiles_column: options.SmilesColumn = None,
+    na_values: options.NaValues = None,
     edges: options.Edges = None,
     nodes: options.Nodes = None,
     features: options.Features = None,
@@ -39,6 +42,7 @@ def evaluate(
     label_column: options.LabelColumn = None,
     source_column: options.SourceColumn = None,
     feature_columns: options.FeatureColumns = None,
+    adjacency_matrix: options.AdjacencyMatrix = False,
     directed: options.Directed = False,
     ignore_unknown_edges: options.IgnoreUnknownEdges = False,
     device: options.Device = "auto",
@@ -57,6 +61,7 @@ def evaluate(
         "id_column": id_column,
         "label_column": label_column,
         "source_column": source_column,
+        "adjacency_matrix": adjacency_matrix,
         "directed": directed,
         "ignore_unknown_edges": ignore_unknown_edges,
     }
@@ -67,15 +72,17 @@ def evaluate(
         job, trained = run_config(run)
         if job == "nodes":
             refuse_options_of_other_job(run, job, {"TABLE": table, **flags(smiles_column=smiles_column)})
-            source = network(screen, dataset, feature_columns, target_column=target_column, **files)
+            source = network(screen, dataset, feature_columns, target_column=target_column, na_values=na_values, **files)
             result = evaluate_nodes(run, source, device=device)
         else:
             refuse_options_of_other_job(run, job, flags(feature_columns=feature_columns, **files))
             if dataset is None:
-                smiles_column = smiles_column or trained.get("smiles_column")
+                smiles_column = smiles_column or smiles_column_for(table, trained.get("smiles_column"))
                 target_column = target_column or trained.get("target_column")
             result = evaluate_molecules(
-                run, molecule_table(screen, table, dataset, smiles_column, target_column), device=device
+                run,
+                molecule_table(screen, table, dataset, smiles_column, target_column, na_values),
+                device=device,
             )
         typer.echo(json.dumps(result, indent=2))
         for note in result["notes"]:

@@ -30,17 +30,40 @@ Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.", ric
 Seed = Annotated[int, typer.Option(min=0, help="Of the split, the weights and everything random.")]
 Resume = Annotated[bool, typer.Option("--resume", help="Go on with a run that was broken off.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what --out names.", rich_help_panel=_COMMON)]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Show errors and results only.", rich_help_panel=_COMMON)]
+Quiet = Annotated[
+    bool,
+    typer.Option("--quiet", "-q", help="Show errors, results and counts of what is left out only.", rich_help_panel=_COMMON),
+]
 Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.", rich_help_panel=_COMMON)]
+
+NaValues = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--na-values",
+        metavar="TEXT",
+        help="A cell with this text is missing, as NA is; may be repeated. Kept in the run.",
+        show_default=False,
+    ),
+]
+PredictionColumn = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME", help="Column for the predictions, and start of NAME_error and others. Default: prediction, error."
+    ),
+]
 
 SmilesColumn = Annotated[str | None, typer.Option(metavar="NAME", help="Column with the SMILES.", rich_help_panel=_TABLE)]
 
 Edges = Annotated[
     Path | None,
-    typer.Option(help="CSV, one edge a row, with or without a header.", rich_help_panel=_NETWORK, show_default=False),
+    typer.Option(
+        help="Table, one edge a row, also between spaces; GraphML, GML, GEXF or Pajek; .pt of torch_geometric, or .npz.",
+        rich_help_panel=_NETWORK,
+        show_default=False,
+    ),
 ]
 Nodes = Annotated[
-    Path | None, typer.Option(help="CSV with a header, one node a row.", rich_help_panel=_NETWORK, show_default=False)
+    Path | None, typer.Option(help="Table with a header, one node a row.", rich_help_panel=_NETWORK, show_default=False)
 ]
 Features = Annotated[
     Path | None, typer.Option(help="JSON, node id → list of feature ids.", rich_help_panel=_NETWORK, show_default=False)
@@ -69,6 +92,12 @@ EdgeTargetColumn = Annotated[
 FeatureColumns = Annotated[
     str | None,
     typer.Option(metavar="A,B", help="Columns of --nodes to use as features, instead of --features.", rich_help_panel=_NETWORK),
+]
+AdjacencyMatrix = Annotated[
+    bool,
+    typer.Option(
+        "--adjacency-matrix", help="--edges is a matrix, a row and a column a node, 0: no edge.", rich_help_panel=_NETWORK
+    ),
 ]
 Directed = Annotated[bool, typer.Option("--directed", help="Edges keep their direction.", rich_help_panel=_NETWORK)]
 IgnoreUnknownEdges = Annotated[

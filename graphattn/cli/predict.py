@@ -20,10 +20,14 @@ EXAMPLE = options.example(
 
 def predict(
     run: options.Run,
-    out: Annotated[Path, typer.Option(metavar="FILE.csv", help="File to write.", show_default=False)],
-    table: Annotated[Path | None, typer.Argument(help="Table of molecules, of any length.", show_default=False)] = None,
+    out: Annotated[Path, typer.Option(metavar="FILE.csv", help="File to write; -: standard output.", show_default=False)],
+    table: Annotated[
+        Path | None, typer.Argument(help="Table or file of molecules, of any length; -: standard input.", show_default=False)
+    ] = None,
     dataset: options.Dataset = None,
     smiles_column: options.SmilesColumn = None,
+    na_values: options.NaValues = None,
+    prediction_column: options.PredictionColumn = None,
     strict: Annotated[
         bool, typer.Option("--strict", help="End with 1 if a row cannot be predicted.", rich_help_panel="Molecules")
     ] = False,
@@ -34,6 +38,7 @@ def predict(
     source_column: options.SourceColumn = None,
     target_column: options.EdgeTargetColumn = None,
     feature_columns: options.FeatureColumns = None,
+    adjacency_matrix: options.AdjacencyMatrix = False,
     directed: options.Directed = False,
     ignore_unknown_edges: options.IgnoreUnknownEdges = False,
     overwrite: options.Overwrite = False,
@@ -52,6 +57,7 @@ def predict(
         "id_column": id_column,
         "source_column": source_column,
         "target_column": target_column,
+        "adjacency_matrix": adjacency_matrix,
         "directed": directed,
         "ignore_unknown_edges": ignore_unknown_edges,
     }
@@ -60,26 +66,35 @@ def predict(
         from graphattn.runs import predict_molecules, predict_nodes
 
         job, _ = run_config(run)
+        shown = "standard output" if str(out) == "-" else out
         if job == "nodes":
             refuse_options_of_other_job(run, job, {"TABLE": table, **flags(smiles_column=smiles_column, strict=strict)})
-            source = network(screen, dataset, feature_columns, **files)
-            result = predict_nodes(run, source, out, overwrite=overwrite, device=device)
+            source = network(screen, dataset, feature_columns, na_values=na_values, **files)
+            result = predict_nodes(run, source, out, prediction_column=prediction_column, overwrite=overwrite, device=device)
             screen.say(", ".join(f"{count:,} {name.replace('_', ' ')}" for name, count in result["found"].items()))
             for note in result["notes"]:
                 screen.say(f"note: {note}")
-            screen.say(f"labels are in {out}")
+            screen.say(f"labels are in {shown}")
             return
         refuse_options_of_other_job(run, job, flags(feature_columns=feature_columns, **files))
         molecules = _molecules(screen, table, dataset)
         with screen.rows() as report:
             result = predict_molecules(
-                run, molecules, out, smiles_column=smiles_column, overwrite=overwrite, device=device, report=report
+                run,
+                molecules,
+                out,
+                smiles_column=smiles_column,
+                prediction_column=prediction_column,
+                na_values=na_values or (),
+                overwrite=overwrite,
+                device=device,
+                report=report,
             )
         for note in result["notes"]:
             screen.say(f"note: {note}")
         for reason, count in result["errors"].items():
-            screen.say(f"{count:,} rows without a prediction: {reason}")
-        screen.say(f"{result['predicted']:,} of {result['rows']:,} rows predicted; they are in {out}")
+            screen.tell(f"{count:,} rows without a prediction: {reason}")
+        screen.say(f"{result['predicted']:,} of {result['rows']:,} rows predicted; they are in {shown}")
         if strict and result["errors"]:
             complain(f"{result['rows'] - result['predicted']:,} rows of {table or dataset} could not be predicted (--strict)")
             raise typer.Exit(1)

@@ -73,6 +73,10 @@ class Screen:
         """One line for the user."""
         self._console.print(text, markup=False, soft_wrap=True)
 
+    def tell(self, text: str) -> None:
+        """One line that is shown under --quiet as well: what was left out."""
+        Console(stderr=True, highlight=False).print(text, markup=False, soft_wrap=True)
+
     def show(self, table: Table) -> None:
         """A table for the user."""
         self._console.print(table)

@@ -14,7 +14,12 @@ if TYPE_CHECKING:
 
 
 def molecule_table(
-    screen: Screen, table: Path | None, dataset: str | None, smiles_column: str | None, target_column: str | None
+    screen: Screen,
+    table: Path | None,
+    dataset: str | None,
+    smiles_column: str | None,
+    target_column: str | None,
+    na_values: list[str] | None = None,
 ) -> MoleculeTable:
     """Loads labelled molecules from a file or the catalogue.
 
@@ -25,12 +30,15 @@ def molecule_table(
 
     exactly_one("TABLE", table, dataset)
     if dataset is not None:
-        _refuse({"--smiles-column": smiles_column, "--target-column": target_column}, "the data set names its columns itself")
+        _refuse(
+            flags(smiles_column=smiles_column, target_column=target_column, na_values=na_values),
+            "the data set names its columns itself",
+        )
         fetch_if_missing(screen, dataset, "molecules")
         return MoleculeTable.from_dataset(dataset)
     if target_column is None:
         raise InputError(f"--target-column is missing: name the column of {table} that holds the target")
-    return MoleculeTable.from_file(_given(table), smiles_column or "smiles", target_column)
+    return MoleculeTable.from_file(_given(table), smiles_column, target_column, na_values=na_values or ())
 
 
 def network(
@@ -55,7 +63,17 @@ def network(
         fetch_if_missing(screen, dataset, "nodes")
         return NetworkOfCatalogue(dataset)
     columns = [name.strip() for name in (feature_columns or "").split(",") if name.strip()]
+    if [str(files[name]) for name in ("edges", "nodes", "features")].count("-") > 1:
+        raise InputError("only one of --edges, --nodes and --features can be standard input (-)")
+    files["na_values"] = files["na_values"] or ()
     return NetworkFiles(**files, feature_columns=columns)
+
+
+def smiles_column_for(table: Path | None, trained: str | None) -> str | None:
+    """The column of the training, where a file has columns of any names."""
+    from graphattn.runs.molecule_table import smiles_column_of
+
+    return trained if table is None or trained is None else smiles_column_of(table, trained)
 
 
 def fetch_if_missing(screen: Screen, name: str, job: str) -> None:
@@ -103,7 +121,7 @@ def refuse_options_of_other_job(run: Path, job: str, values: Mapping[str, Any]) 
 
 def _refuse(values: Mapping[str, Any], reason: str) -> None:
     for name, value in values.items():
-        if value not in (None, False):
+        if value not in (None, False, []):
             raise InputError(f"{name} does not go here: {reason}")
 
 

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from graphattn.cli import options
+from graphattn.cli.command import Command
 from graphattn.cli.config import config_option, estimator_params
 from graphattn.cli.screen import Screen, score_table
 from graphattn.cli.source import molecule_table, network
@@ -27,17 +28,20 @@ _NODE_ADVICE = (
 Out = Annotated[Path, typer.Option(metavar="FOLDER", help="Folder to write the run to.", show_default=False)]
 
 
-@app.command(epilog=options.example("graphattn train molecules --dataset nci_crippen --epochs 2 --out runs/logp"))
+@app.command(cls=Command, epilog=options.example("graphattn train molecules --dataset nci_crippen --epochs 2 --out runs/logp"))
 def molecules(
     ctx: typer.Context,
     out: Out,
     table: Annotated[
-        Path | None, typer.Argument(help="Delimited file (, ; or tab), also gzip, with a column of SMILES.", show_default=False)
+        Path | None,
+        typer.Argument(help="Delimited file, .smi, .sdf, .parquet or .xlsx, also compressed, with SMILES.", show_default=False),
     ] = None,
     dataset: options.Dataset = None,
     smiles_column: Annotated[str | None, typer.Option(metavar="NAME", help="Column with the SMILES; default: smiles.")] = None,
     target_column: Annotated[str | None, typer.Option(metavar="NAME", help="Column with what to learn.")] = None,
     task: Annotated[str, typer.Option(metavar="TASK", help="regression or classification.")] = "regression",
+    na_values: options.NaValues = None,
+    prediction_column: options.PredictionColumn = None,
     split: options.Split = None,
     epochs: options.Epochs = None,
     seed: options.Seed = 0,
@@ -56,15 +60,16 @@ def molecules(
     with Screen(quiet, debug, resumable=True) as screen:
         from graphattn.runs import RunOptions, train_molecules
 
-        source = molecule_table(screen, table, dataset, smiles_column, target_column)
+        source = molecule_table(screen, table, dataset, smiles_column, target_column, na_values)
         params = estimator_params(ctx, epochs=epochs, device=device)
         given: dict[str, Any] = {"seed": seed, "split": split, "resume": resume, "overwrite": overwrite, "params": params}
+        given |= {"prediction_column": prediction_column, "left_out": screen.tell}
         with screen.epochs() as report:
             metrics = train_molecules(source, RunOptions(out, **given, report=report, notify=screen.say), task=task)
         show_run(screen, out, metrics, _MOLECULE_ADVICE)
 
 
-@app.command(epilog=options.example("graphattn train nodes --dataset karate --out runs/karate"))
+@app.command(cls=Command, epilog=options.example("graphattn train nodes --dataset karate --out runs/karate"))
 def nodes(
     ctx: typer.Context,
     out: Out,
@@ -77,11 +82,14 @@ def nodes(
     source_column: options.SourceColumn = None,
     target_column: options.EdgeTargetColumn = None,
     feature_columns: options.FeatureColumns = None,
+    adjacency_matrix: options.AdjacencyMatrix = False,
     directed: options.Directed = False,
     ignore_unknown_edges: options.IgnoreUnknownEdges = False,
     task: Annotated[
         str, typer.Option(metavar="TASK", help="classification, or regression where --label-column holds numbers.")
     ] = "classification",
+    na_values: options.NaValues = None,
+    prediction_column: options.PredictionColumn = None,
     split: options.Split = None,
     epochs: options.Epochs = None,
     seed: options.Seed = 0,
@@ -112,11 +120,14 @@ def nodes(
             label_column=label_column,
             source_column=source_column,
             target_column=target_column,
+            adjacency_matrix=adjacency_matrix,
             directed=directed,
+            na_values=na_values,
             ignore_unknown_edges=ignore_unknown_edges,
         )
         params = estimator_params(ctx, epochs=epochs, device=device)
         given: dict[str, Any] = {"seed": seed, "split": split, "resume": resume, "overwrite": overwrite, "params": params}
+        given |= {"prediction_column": prediction_column, "left_out": screen.tell}
         with screen.epochs() as report:
             metrics = train_nodes(source, RunOptions(out, **given, report=report, notify=screen.say), task=task)
         show_run(screen, out, metrics, _NODE_ADVICE)
@@ -146,7 +157,7 @@ def show_run(screen: Screen, out: Path, metrics: dict[str, Any], advice: str = "
                 compared = f"baseline {baseline} has a better {score} on valid, {value:.4g}, than the model, {ours:.4g}"
                 screen.say(f"warning: {compared}; {advice}")
     for reason, count in metrics["excluded"].items():
-        screen.say(f"{count:,} rows left out: {reason}")
+        screen.tell(f"{count:,} rows left out: {reason}")
     if metrics["duplicates_across_splits"]:
         screen.say(f"{metrics['duplicates_across_splits']:,} rows of valid and test repeat a molecule of train")
     screen.say(f"{metrics['seconds']:.0f} s; model, scores, predictions and pictures are in {out}")

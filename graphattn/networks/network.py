@@ -41,7 +41,7 @@ class Network:
             to another node), "unlabelled" (no label given), "unknown_labels" (not in `class_names`, or no finite
             number), and the counts of
             `FeatureEncoding.encode`.
-        notes: Sentences on labels that were merged, or look as if they should be, see `graphattn.tables.labels`.
+        notes: Sentences on what was read in one of several ways: files, columns, numbers and labels.
     """
 
     data: Data
@@ -132,6 +132,9 @@ def from_networkx(
     if len(set(ids)) != len(ids):
         twice = pd.Series(ids)[pd.Series(ids).duplicated()].unique()[:5]
         raise InputError(f"graph has different nodes that are the same as text: {', '.join(map(repr, twice))}")
+    given = features if encoding is None or features else [column.name for column in encoding.columns]
+    if label is not None and label in {name if name == label else _attribute_of(name, [label]) for name in given}:
+        raise InputError(f"attribute '{label}' is the label and also among the features, which would give it away")
     names = list(features) if encoding is None else [column.name for column in encoding.columns]
     if encoding is not None and encoding.kind == "ids":
         raise InputError("encoding was fitted on lists of feature ids; from_networkx encodes node attributes")
@@ -215,7 +218,7 @@ def _encode_labels(
 
 
 def _encode_values(labels: Sequence[str]) -> tuple[torch.Tensor, dict[str, int]]:
-    values, unusable = numbers(pd.Series(labels, dtype=str))
+    values, unusable = numbers(labels)
     unlabelled = sum(is_missing(label.strip()) for label in labels)
     return torch.from_numpy(values), {"unlabelled": unlabelled, "unknown_labels": sum(unusable.values()) - unlabelled}
 

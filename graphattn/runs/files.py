@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import csv
 import hashlib
+import io
 import math
 import os
 import shutil
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -129,12 +131,15 @@ def new_file(path: Path, overwrite: bool) -> Iterator[TextIO]:
     """A text file to write, which gets its name only when the block ends well: whole or not there, whoever else writes it.
 
     What is written so far has a name that no other process uses. A link is followed, and into what is no regular file, such as
-    a pipe or a device, the text is written as it comes.
+    a pipe or a device, the text is written as it comes; `-` is standard output.
 
     Raises:
         InputError: where the file exists and is not to be replaced, also where another process made it meanwhile.
         OSError: where it cannot be written.
     """
+    if str(path) == "-":
+        yield from _standard_output()
+        return
     if path.is_dir():
         raise InputError(f"{path} is a folder; --out must name a file")
     if path.exists() and not path.is_file():
@@ -157,6 +162,19 @@ def new_file(path: Path, overwrite: bool) -> Iterator[TextIO]:
             _give_name(part, place, path)
     finally:
         part.unlink(missing_ok=True)
+
+
+def _standard_output() -> Iterator[TextIO]:
+    """UTF-8, with line ends as they are given, whatever the terminal has; nothing but text where something stands in for it."""
+    if not hasattr(sys.stdout, "buffer"):
+        yield sys.stdout
+        return
+    file = io.TextIOWrapper(sys.stdout.buffer, encoding="utf-8", newline="", write_through=False)
+    try:
+        yield file
+        file.flush()
+    finally:
+        file.detach()
 
 
 def _give_name(part: Path, place: Path, path: Path) -> None:

@@ -39,7 +39,9 @@ class RunOptions:
         overwrite: replace what is in `out`.
         params: parameters of the estimator that differ from its defaults.
         report: called after every epoch.
+        prediction_column: what the column of predictions is called; default: prediction.
         notify: called with a sentence that says what is being done.
+        left_out: called with a sentence that says what is not used.
     """
 
     out: Path
@@ -49,7 +51,9 @@ class RunOptions:
     overwrite: bool = False
     params: dict[str, Any] = field(default_factory=dict)
     report: Callable[[EpochReport], None] | None = None
+    prediction_column: str | None = None
     notify: Callable[[str], None] = lambda sentence: None
+    left_out: Callable[[str], None] = lambda sentence: None
 
 
 class RunFolder:

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pandas as pd
 
+from graphattn.chem.files import is_table, read_molecules
+from graphattn.errors import InputError
 from graphattn.splits import Split
-from graphattn.tables import read_table, require_columns
+from graphattn.tables import find_column, line_of_row, name_of, text_frame, with_missing
+
+DEFAULT_SMILES = "smiles"
 
 
 @dataclass(frozen=True)
@@ -20,6 +25,9 @@ class MoleculeTable:
         name: what messages call it: the file or the data set.
         smiles_column, target_column: columns of the frame.
         split: the standard split, where there is one.
+        path: the file, to name lines of it.
+        na_values: what counts as missing beyond the usual markers.
+        notes: sentences on how the file was read.
     """
 
     frame: pd.DataFrame
@@ -27,17 +35,53 @@ class MoleculeTable:
     smiles_column: str
     target_column: str
     split: Split | None = None
+    path: Path | None = None
+    na_values: Sequence[str] = ()
+    notes: list[str] = field(default_factory=list)
 
     @classmethod
-    def from_file(cls, path: Path, smiles_column: str, target_column: str) -> MoleculeTable:
-        """Reads a delimited file.
+    def from_file(
+        cls, path: Path, smiles_column: str | None, target_column: str, *, na_values: Sequence[str] = ()
+    ) -> MoleculeTable:
+        """Reads a file, see `graphattn.chem.files.iter_molecules`.
+
+        Args:
+            path: the file.
+            smiles_column: default: smiles.
+            target_column: the column with what to learn.
+            na_values: what counts as missing beyond the usual markers.
 
         Raises:
             InputError: where the file cannot be read or lacks a column.
         """
-        frame = read_table(path)
-        require_columns(frame, [smiles_column, target_column], path)
-        return cls(frame, str(path), smiles_column, target_column)
+        notes: list[str] = []
+        name = name_of(path)
+        frame = read_molecules(path, notes)
+        smiles = find_column(frame, smiles_column or DEFAULT_SMILES, name, notes)
+        target = find_column(frame, target_column, name, notes)
+        if smiles == target:
+            raise InputError(f"the SMILES and the target are both column {target!r} of {name}; expected two columns")
+        return cls(frame, name, smiles, target, path=path, na_values=na_values, notes=notes)
+
+    @classmethod
+    def from_frame(
+        cls,
+        frame: pd.DataFrame,
+        smiles_column: str,
+        target_column: str,
+        *,
+        name: str = "the table",
+        na_values: Sequence[str] = (),
+    ) -> MoleculeTable:
+        """Takes any pandas frame, whose cells become text.
+
+        Raises:
+            InputError: where it lacks a column.
+        """
+        notes: list[str] = []
+        frame = text_frame(frame)
+        found = [find_column(frame, column, name, notes) for column in (smiles_column, target_column)]
+        return cls(frame, name, found[0], found[1], na_values=na_values, notes=notes)
 
     @classmethod
     def from_dataset(cls, name: str) -> MoleculeTable:
@@ -49,4 +93,27 @@ class MoleculeTable:
 
     @property
     def smiles(self) -> list[str]:
-        return self.frame[self.smiles_column].tolist()
+        return smiles_of(self.frame, self.smiles_column, self.na_values)
+
+    @property
+    def targets(self) -> pd.Series:
+        """The cells of the target column, NA where they are missing by `na_values`."""
+        return with_missing(self.frame[self.target_column], self.na_values)
+
+    def place_of(self, row: int) -> str:
+        """Where a row stands, in words."""
+        line = line_of_row(self.path, row) if self.path is not None and is_table(self.path) else None
+        return f"row {row + 1}" if line is None else f"line {line}"
+
+
+def smiles_of(frame: pd.DataFrame, column: str, na_values: Sequence[str]) -> list[str]:
+    """The SMILES of a table, empty where they are missing by `na_values`."""
+    cells = frame[column]
+    missing = cells.str.strip().isin([value.strip() for value in na_values])
+    smiles: list[str] = cells.mask(missing, "").tolist()
+    return smiles
+
+
+def smiles_column_of(path: Path, trained: str) -> str:
+    """The column with the SMILES of a file: that of the training, but SMILES and SDF files have their own."""
+    return trained if is_table(path) else DEFAULT_SMILES

@@ -2,31 +2,36 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from graphattn.chem import featurise
+from graphattn.chem.files import iter_molecules
 from graphattn.chem.smiles import names_after
 from graphattn.chem.split import split_by_scaffold
 from graphattn.errors import InputError
 from graphattn.estimators.kinds import estimator_name
 from graphattn.estimators.predictor import Predictor
 from graphattn.estimators.sources import MoleculeInputs, MoleculeSource
+from graphattn.runs.describe import about_values
 from graphattn.runs.files import fingerprint
 from graphattn.runs.folder import RunOptions
-from graphattn.runs.molecule_table import MoleculeTable
-from graphattn.runs.predictions import Predictions
+from graphattn.runs.molecule_table import MoleculeTable, smiles_column_of, smiles_of
+from graphattn.runs.predictions import Predictions, refuse_taken_columns
 from graphattn.runs.rows import Rows
 from graphattn.runs.template import RunKind, evaluate_run, predict_run, train_run
 from graphattn.splits import JUDGED, Split
-from graphattn.tables import iter_table, require_columns
+from graphattn.tables import find_column, first_not_number, name_of
 from graphattn.train import EpochReport, Task
 from graphattn.train.tasks.task import shown
 
+_DIGIT = re.compile(r"\d")
 # Rows that streaming prediction holds at a time: enough for worker processes to pay.
 _CHUNK = 10_000
 
@@ -60,13 +65,14 @@ def train_molecules(table: MoleculeTable, options: RunOptions, *, task: str = "r
 
     def load(task: Task) -> MoleculeRows:
         options.notify(f"reading {len(table.frame):,} molecules")
+        for note in table.notes:
+            options.notify(f"note: {note}")
         rows = MoleculeRows(table, task, estimator.n_jobs)
-        if named := names_after(table.smiles):
-            options.notify("note: " + _about_names(len(named), table.smiles[named[0]]))
         for note in rows.notes:
             options.notify(f"note: {note}")
         if len(rows.usable) == 0:
-            raise InputError(f"no SMILES in column '{table.smiles_column}' of {table.name} can be read")
+            raise InputError(f"no SMILES in column {table.smiles_column!r} of {table.name} can be read")
+        options.notify(about_values(table.target_column, rows.values[rows.usable]))
         return rows
 
     return train_run(estimator, load, options, kinds_of_split=("scaffold", "random"))
@@ -78,6 +84,8 @@ def predict_molecules(
     out: Path,
     *,
     smiles_column: str | None = None,
+    prediction_column: str | None = None,
+    na_values: Sequence[str] = (),
     overwrite: bool = False,
     device: str = "auto",
     report: Callable[[int], None] | None = None,
@@ -86,10 +94,13 @@ def predict_molecules(
 
     Args:
         run: folder of the trained run.
-        table: a delimited file with a column of SMILES, or a loaded table.
+        table: a file of molecules, see `graphattn.chem.files.iter_molecules`, or a loaded table.
         out: the CSV file to write: the input's columns, then prediction, the probability of each class of a classifier, and
-            error, which says why a row has no prediction.
-        smiles_column: default: the column that the run was trained with.
+            error, which says why a row has no prediction; `-` is standard output.
+        smiles_column: default: the column that the run was trained with; of SMILES and SDF files smiles.
+        prediction_column: the name of the first column that is added, with which those of the others then begin; default: that
+            of the training, or else prediction.
+        na_values: what counts as missing beyond the usual markers and those of the training.
         overwrite: whether `out` may be replaced.
         device: where to compute.
         report: called with the number of rows done since the last call.
@@ -101,18 +112,27 @@ def predict_molecules(
         InputError: where the run or the table cannot be used, or `out` exists.
     """
     predictor, data = _KIND.open(run, device)
+    notes: list[str] = []
     if isinstance(table, MoleculeTable):
-        name, chunks, column = table.name, iter([table.frame]), smiles_column or table.smiles_column
+        name, chunks, wanted = table.name, iter([table.frame]), smiles_column or table.smiles_column
+        notes += table.notes
     else:
-        name, chunks, column = str(table), iter_table(table, _CHUNK), smiles_column or data["smiles_column"]
-    rows, errors, named, example = 0, Counter[str](), 0, ""
+        name, chunks = name_of(table), iter_molecules(table, _CHUNK, notes)
+        wanted = smiles_column or smiles_column_of(table, data["smiles_column"])
+    prediction_column = prediction_column or data.get("prediction_column")
+    na_values = [*na_values, *data.get("na_values", [])]
+    rows, errors, named, example, column = 0, Counter[str](), 0, "", None
 
     def predictions() -> Iterator[Predictions]:
-        nonlocal rows, named, example
+        nonlocal rows, named, example, column
         source: MoleculeSource = predictor.source
         for chunk in chunks:
-            require_columns(chunk, [column], name)
-            smiles = chunk[column].tolist()
+            if column is None:
+                column = find_column(chunk, wanted, name, notes)
+                refuse_taken_columns(
+                    chunk, predictor.task.column_names(), name, errors=True, prediction_column=prediction_column
+                )
+            smiles = smiles_of(chunk, column, na_values)
             output, reasons = source.outputs(predictor.model, predictor.task, source.inputs(smiles))
             if with_names := names_after(smiles):
                 named, example = named + len(with_names), example or smiles[with_names[0]]
@@ -120,19 +140,34 @@ def predict_molecules(
             errors.update(reason.partition(":")[0] for reason in reasons.values())
             yield Predictions(name, chunk, output, reasons)
 
-    predict_run(predictor, predictions(), out, overwrite=overwrite, line_end=MoleculeRows.line_end, report=report)
-    notes = [_about_names(named, example)] if named else []
+    predict_run(
+        predictor,
+        predictions(),
+        out,
+        overwrite=overwrite,
+        line_end=MoleculeRows.line_end,
+        prediction_column=prediction_column,
+        report=report,
+    )
+    notes += [_about_names(named, example)] if named else []
     return {"rows": rows, "predicted": rows - errors.total(), "errors": dict(errors), "notes": notes}
 
 
 def evaluate_molecules(run: Path, table: MoleculeTable, *, device: str = "auto") -> dict[str, Any]:
     """Scores a run on labelled molecules.
 
+    Args:
+        run: folder of the trained run.
+        table: the molecules and the truth.
+        device: where to compute.
+
     Returns:
-        What `graphattn.runs.files.evaluation` returns.
+        What `evaluate_run` returns.
     """
-    predictor, _ = _KIND.open(run, device)
+    predictor, data = _KIND.open(run, device)
+    table = replace(table, na_values=[*table.na_values, *data.get("na_values", [])])
     rows = MoleculeRows(table, predictor.task)
+    rows.notes = [*table.notes, *rows.notes]
     known = predictor.task.known(rows.values[rows.usable])
     if not known.all():
         rows.excluded["class not in training"] = int((~known).sum())
@@ -165,10 +200,13 @@ class MoleculeRows(Rows):
 
     def __init__(self, table: MoleculeTable, task: Task, n_jobs: int | None = None) -> None:
         self._table = table
-        self._molecules = featurise(table.smiles, n_jobs=n_jobs, describe=True)
+        self._smiles = table.smiles
+        self._molecules = featurise(self._smiles, n_jobs=n_jobs, describe=True)
         assert self._molecules.records is not None
         self._records = self._molecules.records
         self.notes: list[str] = []
+        if named := names_after(self._smiles):
+            self.notes.append(_about_names(len(named), self._smiles[named[0]]))
         values, self.excluded = self._usable(task)
         self.name, self.standard_split, self.target_name = table.name, table.split, table.target_column
         self.values = np.empty(len(values), dtype=object)
@@ -179,14 +217,27 @@ class MoleculeRows(Rows):
 
     def _usable(self, task: Task) -> tuple[list[Any], dict[str, int]]:
         """The value of each row, None where the row cannot be used; and how many rows that is, by reason."""
-        table = self._table
-        values, reasons, self.notes = task.read_cells(table.frame[table.target_column])
+        table, cells = self._table, self._table.targets
+        where = f"column {table.target_column!r} of {table.name}"
+        values, reasons, notes = task.read_cells(cells)
+        self.notes += notes
         excluded = Counter({f"{table.target_column}: {reason}": count for reason, count in reasons.items()})
+        odd = first_not_number(cells) if "not a number" in reasons else None
+        if odd is not None:
+            example = f"{odd[1][:60]!r} in {table.place_of(odd[0])}"
+            good, bad = sum(value is not None for value in values), reasons["not a number"]
+            if good and bad > good:
+                raise InputError(
+                    f"{bad:,} of {good + bad:,} filled cells of {where} are no plain numbers, such as {example}; leave units, "
+                    "signs such as > and ranges out"
+                )
+            self.notes.append(f"{bad:,} cells of {where} are no numbers; the first is {example}")
         if all(value is None for value in values):
             counts = ", ".join(f"{count} {reason}" for reason, count in reasons.items() if count)
-            hint = task.hint if values else ""
-            where = f"column '{table.target_column}' of {table.name}"
-            raise InputError(f"no cell of {where} can be used ({counts or 'no rows'}){hint}")
+            counts += f"; the first is {example}" if odd is not None else ""
+            # Cells with digits are measurements, and no classes.
+            hint = "; leave units, signs such as > and ranges out" if odd is not None and _DIGIT.search(odd[1]) else task.hint
+            raise InputError(f"no cell of {where} can be used ({counts or 'no rows'}){hint if values else ''}")
         for row in self._molecules.errors:
             if values[row] is not None:
                 values[row] = None
@@ -213,7 +264,7 @@ class MoleculeRows(Rows):
         return {part: self.usable[rows] for part, rows in parts.items()}
 
     def content(self) -> tuple[object, ...]:
-        return self._table.smiles, self._table.frame[self._table.target_column].tolist()
+        return self._smiles, self._table.targets.tolist()
 
     def marks(self, rows: np.ndarray) -> list[str]:
         return [fingerprint(self._records.canonical[row]) for row in rows]
@@ -258,4 +309,5 @@ class MoleculeRows(Rows):
         return Predictions(self.name, self._table.frame.iloc[rows], outputs, {})
 
     def config(self) -> dict[str, Any]:
-        return {"smiles_column": self._table.smiles_column, "target_column": self._table.target_column}
+        config: dict[str, Any] = {"smiles_column": self._table.smiles_column, "target_column": self._table.target_column}
+        return config | ({"na_values": list(self._table.na_values)} if self._table.na_values else {})

@@ -13,7 +13,7 @@ from graphattn.errors import InputError
 from graphattn.networks import FeatureEncoding, load_network
 from graphattn.networks.network import LabelKind
 from graphattn.splits import Split
-from graphattn.tables import iter_table
+from graphattn.tables import name_of
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class LoadedNetwork:
         encoding: how its features were made; None where they came ready made.
         split: the standard split, where there is one.
         report: counts of what was found, see `graphattn.networks.Network`.
-        notes: sentences on how labels were read.
+        notes: sentences on how it was read.
     """
 
     data: Data
@@ -49,16 +49,19 @@ class NetworkFiles:
     source_column: str | None = None
     target_column: str | None = None
     feature_columns: Sequence[str] = ()
+    adjacency_matrix: bool = False
     directed: bool = False
     ignore_unknown_edges: bool = False
+    na_values: Sequence[str] = ()
 
     def columns(self) -> dict[str, Any]:
         """What a run's config holds of them, to label another network by."""
-        return {"id_column": self.id_column, "label_column": self.label_column, "directed": self.directed}
+        columns: dict[str, Any] = {"id_column": self.id_column, "label_column": self.label_column, "directed": self.directed}
+        return columns | ({"na_values": list(self.na_values)} if self.na_values else {})
 
     @property
     def name(self) -> str:
-        return str(self.edges if self.nodes is None else self.nodes)
+        return name_of(self.edges if self.nodes is None else self.nodes)
 
     def load(self, config: dict[str, Any] | None = None, label_kind: LabelKind = "classes") -> LoadedNetwork:
         """Reads it; `config` is the "data" entry of the config of the run that is to label it, whose features it gets."""
@@ -70,21 +73,21 @@ class NetworkFiles:
             raise InputError("this run was trained with lists of features; give those of this network with --features")
         if encoding is not None and encoding.kind == "none" and (self.features is not None or self.feature_columns):
             raise InputError("this run was trained on structure alone; leave out --features and --feature-columns")
-        label_column = self.label_column
-        if config is not None and label_column is None and self.nodes is not None:
-            # Labels are not needed to label a network; they are read where they are.
-            label_column = trained["label_column"] if trained["label_column"] in _columns(self.nodes) else None
         network = load_network(
             self.edges,
             self.nodes,
             self.features,
             id_column=self.id_column or (trained.get("id_column") if self.nodes is not None else None),
-            label_column=label_column,
+            # Labels are not needed to label a network; they are read where they are.
+            label_column=self.label_column or trained.get("label_column"),
+            label_optional=self.label_column is None,
             source_column=self.source_column,
             target_column=self.target_column,
             feature_columns=self.feature_columns,
+            adjacency_matrix=self.adjacency_matrix,
             directed=self.directed or trained.get("directed", False),
             ignore_unknown_edges=self.ignore_unknown_edges,
+            na_values=[*self.na_values, *trained.get("na_values", [])],
             encoding=encoding,
             class_names=trained.get("class_names"),
             label_kind=label_kind,
@@ -120,7 +123,3 @@ class NetworkOfCatalogue:
 
 
 NetworkSource = NetworkFiles | NetworkOfCatalogue
-
-
-def _columns(path: Path) -> list[str]:
-    return next(iter_table(path, 1)).columns.tolist()

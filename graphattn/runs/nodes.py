@@ -18,10 +18,11 @@ from graphattn.estimators.kinds import estimator_name
 from graphattn.estimators.predictor import Predictor
 from graphattn.networks import spread_along_edges
 from graphattn.networks.network import LabelKind
+from graphattn.runs.describe import about_features, about_values
 from graphattn.runs.files import fingerprint
 from graphattn.runs.folder import RunOptions
 from graphattn.runs.network import LoadedNetwork, NetworkFiles, NetworkOfCatalogue
-from graphattn.runs.predictions import Predictions
+from graphattn.runs.predictions import Predictions, refuse_taken_columns
 from graphattn.runs.rows import Rows
 from graphattn.runs.template import RunKind, evaluate_run, predict_run, train_run
 from graphattn.splits import JUDGED, Split
@@ -67,23 +68,39 @@ def train_nodes(network: AnyNetwork, options: RunOptions, *, task: str = "classi
         rows = NodeRows(network, loaded, task)
         if len(rows.usable) == 0:
             raise InputError(f"{network.name} has no labelled node: {rows.why_unlabelled}")
+        unreadable = loaded.report.get("unknown_labels", 0)
+        if unreadable > len(rows.usable):
+            why = next((note for note in loaded.notes if "are no numbers" in note), f"{unreadable:,} are no numbers")
+            raise InputError(f"most labels of {network.name} cannot be used: {why}; leave units, signs and ranges out")
         options.notify(_describe(loaded))
+        if dropped := loaded.report.get("unknown_edges"):
+            options.left_out(f"{dropped:,} edges left out: an end is not in the node table")
         for note in loaded.notes:
             options.notify(f"note: {note}")
+        options.notify(about_values(rows.target_name, rows.values[rows.usable]))
+        x = loaded.data.get("x")
+        options.notify(about_features(loaded.encoding, 0 if x is None else x.shape[1]))
         return rows
 
     return train_run(estimator, load, options, kinds_of_split=("random",))
 
 
 def predict_nodes(
-    run: Path, network: AnyNetwork, out: Path, *, overwrite: bool = False, device: str = "auto"
+    run: Path,
+    network: AnyNetwork,
+    out: Path,
+    *,
+    prediction_column: str | None = None,
+    overwrite: bool = False,
+    device: str = "auto",
 ) -> dict[str, Any]:
     """Labels every node of a network: the one the run was trained on, as it is now, or another with the same features.
 
     Args:
         run: folder of the trained run.
         network: where the network is.
-        out: the CSV file to write: id, prediction and, of a classifier, the probability of each class.
+        out: the CSV file to write: id, prediction and, of a classifier, the probability of each class; `-` is standard output.
+        prediction_column: as in `graphattn.runs.predict_molecules`.
         overwrite: whether `out` may be replaced.
         device: where to compute.
 
@@ -96,6 +113,8 @@ def predict_nodes(
     """
     predictor, data = _KIND.open(run, device)
     result: dict[str, Any] = {}
+    named = prediction_column or data.get("prediction_column")
+    refuse_taken_columns(_ids_frame([]), predictor.task.column_names(), "the output", errors=False, prediction_column=named)
 
     def predictions() -> Any:
         loaded = network.load(data, _LABEL_KINDS[predictor.task.name])
@@ -104,7 +123,7 @@ def predict_nodes(
         yield rows.predictions(every, rows.outputs(predictor, every))
         result.update(found=loaded.report, notes=rows.notes)
 
-    predict_run(predictor, predictions(), out, overwrite=overwrite, line_end=NodeRows.line_end)
+    predict_run(predictor, predictions(), out, overwrite=overwrite, line_end=NodeRows.line_end, prediction_column=named)
     return result
 
 
@@ -112,7 +131,7 @@ def evaluate_nodes(run: Path, network: AnyNetwork, *, device: str = "auto") -> d
     """Scores a run on the labelled nodes of a network.
 
     Returns:
-        What `graphattn.runs.files.evaluation` returns.
+        What `evaluate_run` returns.
     """
     predictor, data = _KIND.open(run, device)
     loaded = network.load(data, _LABEL_KINDS[predictor.task.name])
@@ -207,8 +226,7 @@ class NodeRows(Rows):
         return {"label_propagation": {part: said[split[part]] for part in JUDGED}}
 
     def predictions(self, rows: np.ndarray, outputs: np.ndarray) -> Predictions:
-        ids = pd.DataFrame({"id": [self._loaded.ids[row] for row in rows]}, dtype=str)
-        return Predictions(self.name, ids, outputs, None)
+        return Predictions(self.name, _ids_frame([self._loaded.ids[row] for row in rows]), outputs, None)
 
     def config(self) -> dict[str, Any]:
         encoding = self._loaded.encoding
@@ -228,6 +246,10 @@ class NodeRows(Rows):
             return x.tolist()
         bounds, columns, values = x.crow_indices().tolist(), x.col_indices().tolist(), x.values().tolist()
         return [columns[first:last] + values[first:last] for first, last in pairwise(bounds)]
+
+
+def _ids_frame(ids: list[str]) -> pd.DataFrame:
+    return pd.DataFrame({"id": ids}, dtype=str)
 
 
 def _describe(network: LoadedNetwork) -> str:

@@ -12,6 +12,8 @@ import pandas as pd
 from graphattn.errors import InputError
 from graphattn.train import Task
 
+_PREDICTION, _ERROR = "prediction", "error"
+
 
 class Predictions(NamedTuple):
     """What a model says of the rows of a table, or of a chunk of it.
@@ -29,12 +31,19 @@ class Predictions(NamedTuple):
     outputs: np.ndarray
     errors: dict[int, str] | None
 
-    def added(self, task: Task) -> dict[str, Any]:
+    def added(self, task: Task, prediction_column: str | None = None) -> dict[str, Any]:
         """The columns that come after those of `frame`."""
         added = task.columns(self.outputs)
         if self.errors is not None:
-            added["error"] = [self.errors.get(row, "") for row in range(len(self.frame))]
-        return added
+            added[_ERROR] = [self.errors.get(row, "") for row in range(len(self.frame))]
+        return dict(zip(_named(list(added), prediction_column), added.values(), strict=True))
+
+
+def _named(columns: Sequence[str], prediction_column: str | None) -> list[str]:
+    """The names of added columns where the prediction has a name of its own: theirs then begin with it."""
+    if prediction_column is None:
+        return list(columns)
+    return [prediction_column if column == _PREDICTION else f"{prediction_column}_{column}" for column in columns]
 
 
 def write_predictions(
@@ -43,6 +52,7 @@ def write_predictions(
     file: TextIO,
     *,
     line_end: str,
+    prediction_column: str | None = None,
     report: Callable[[int], None] | None = None,
 ) -> None:
     """Writes a table as CSV, a chunk at a time.
@@ -52,16 +62,14 @@ def write_predictions(
         chunks: the rows; the first decides the columns.
         file: where to write, opened with `newline=""`.
         line_end: how lines end. Cells that hold any line end are quoted, whatever this is.
+        prediction_column: what the first column that is added is called, with which the names of the others then begin.
         report: called with the number of rows done since the last call.
-
-    Raises:
-        InputError: where a column would be there twice.
     """
     writer = csv.writer(_Lines(file, line_end), lineterminator=_Lines.end)
     for number, chunk in enumerate(chunks):
-        added = chunk.added(task)
-        refuse_taken_columns(chunk.frame, list(added), chunk.name)
-        columns = [*(chunk.frame[name] for name in chunk.frame.columns), *added.values()]
+        added = chunk.added(task, prediction_column)
+        # By place, as names may be there twice.
+        columns = [*(chunk.frame.iloc[:, place] for place in range(chunk.frame.shape[1])), *added.values()]
         if number == 0:
             writer.writerow([*chunk.frame.columns, *added])
         writer.writerows(zip(*(map(_cell, list(column)) for column in columns), strict=True))
@@ -86,12 +94,26 @@ def _cell(value: Any) -> Any:
     return "" if value is None or value != value else value
 
 
-def refuse_taken_columns(frame: pd.DataFrame, added: Sequence[str], name: str) -> None:
-    """Checks that a table lacks the columns that predictions add.
+def refuse_taken_columns(
+    frame: pd.DataFrame, columns: Sequence[str], name: str, *, errors: bool, prediction_column: str | None = None
+) -> None:
+    """Checks that a table lacks the columns that predictions add: before they are made, as that may take long.
+
+    Args:
+        frame: the table.
+        columns: the names that a task gives.
+        name: what messages call the table.
+        errors: whether a column of errors is added.
+        prediction_column: as in `write_predictions`.
 
     Raises:
         InputError: naming the first that it has.
     """
-    for column in added:
+    if prediction_column is not None and not prediction_column.strip():
+        raise InputError("--prediction-column is empty; expected the name of a column")
+    for column in _named([*columns, *([_ERROR] if errors else [])], prediction_column):
         if column in frame.columns:
-            raise InputError(f"{name} has a column '{column}' already, which predictions would repeat; rename it first")
+            raise InputError(
+                f"{name} has a column {column!r} already, which predictions would repeat; name theirs otherwise with "
+                "--prediction-column"
+            )

@@ -48,9 +48,13 @@ def train_run(
     rows = load(task)
     first = rows.predictions(rows.usable[:0], np.empty((0, 1)))
     names = task.column_names(rows.values[rows.usable].tolist())
-    refuse_taken_columns(first.frame, names if first.errors is None else [*names, "error"], first.name)
+    refuse_taken_columns(
+        first.frame, names, first.name, errors=first.errors is not None, prediction_column=options.prediction_column
+    )
     split = rows.split(options, task)
     request = {"task": task.name, "split": options.split, "seed": options.seed, "params": options.params}
+    if options.prediction_column is not None:
+        request["prediction_column"] = options.prediction_column
     request = {**request, "data": digest(*rows.content(), *(split[part] for part in PARTS))}
     with RunFolder(options, request) as folder:
         return _train_into(folder, estimator, rows, split, options, started)
@@ -67,10 +71,12 @@ def _train_into(
     scores = {part: task.scores(values[part], outputs[part]) for part in PARTS}
     baselines = _baselines(task, rows, split, values)
 
-    save_model(folder.path, {**predictor.config(), "data": rows.config()}, predictor.model, predictor.source.tensors())
+    named = options.prediction_column
+    data = rows.config() | ({} if named is None else {"prediction_column": named})
+    save_model(folder.path, {**predictor.config(), "data": data}, predictor.model, predictor.source.tensors())
     table = rows.predictions(split["test"], outputs["test"])
     with written(folder.path / PREDICTIONS_FILE) as file:
-        write_predictions(task, [table], file, line_end=rows.line_end)
+        write_predictions(task, [table], file, line_end=rows.line_end, prediction_column=named)
     metrics = write_run_files(
         folder,
         options,
@@ -149,6 +155,7 @@ def predict_run(
     *,
     overwrite: bool,
     line_end: str,
+    prediction_column: str | None = None,
     report: Callable[[int], None] | None = None,
 ) -> None:
     """Writes predictions to a new file.
@@ -159,13 +166,14 @@ def predict_run(
         out: the file.
         overwrite: whether `out` may be replaced.
         line_end: how lines end.
+        prediction_column: as in `write_predictions`.
         report: called with the number of rows done since the last call.
 
     Raises:
         InputError: where the rows cannot be used, or `out` exists.
     """
     with new_file(out, overwrite) as file:
-        write_predictions(predictor.task, chunks, file, line_end=line_end, report=report)
+        write_predictions(predictor.task, chunks, file, line_end=line_end, prediction_column=prediction_column, report=report)
 
 
 def evaluate_run(run: Path, predictor: Predictor[Any], rows: Rows) -> dict[str, Any]:

@@ -156,8 +156,8 @@ def labels(column: Iterable[str], name: str, *, names_rows: bool = False) -> tup
     several = _with_several(found)
     if several:
         notes.append(
-            f"{name}: {len(several):,} of {total:,} cells seem to hold several labels, such as {several[0]!r}; each combination is "
-            "a class of its own, as a row has one label"
+            f"{name}: {len(several):,} of {total:,} cells seem to hold several labels, such as {several[0]!r}; as a row has "
+            "one label, each combination is a class of its own"
         )
     return [None if text is None else merged.get(text, text) for text in found], notes
 

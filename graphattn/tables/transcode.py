@@ -16,7 +16,7 @@ _BLOCK = 1 << 18
 _CONTROL = bytes(set(range(32)) - {9, 10, 11, 12, 13, 26, 27})
 # What reading a damaged compressed file raises.
 BAD_STREAM = (OSError, EOFError, zlib.error, lzma.LZMAError, zipfile.BadZipFile, RuntimeError, NotImplementedError)
-_KINDS = {gzip.GzipFile: "gzip", bz2.BZ2File: "bzip2", lzma.LZMAFile: "xz", zipfile.ZipExtFile: "zip"}
+_KINDS: dict[type, str] = {gzip.GzipFile: "gzip", bz2.BZ2File: "bzip2", lzma.LZMAFile: "xz", zipfile.ZipExtFile: "zip"}
 _MARKS = {
     codecs.BOM_UTF32_LE: "utf-32",
     codecs.BOM_UTF32_BE: "utf-32",

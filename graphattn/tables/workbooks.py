@@ -31,14 +31,12 @@ def workbook_reader(binary: io.BufferedReader, path: str | Path) -> _Reader | No
     if start == b"PK\x03\x04" and (str(path) == "-" or _is_excel(binary)):
         stream = _seekable(binary)
         if not _is_excel(stream):
-            return None if stream is binary else _no_zip(path)
+            if stream is binary:
+                return None
+            raise InputError(f"{name_of(path)} is a zip archive; give its name, or unpack it")
         _require("openpyxl", "an Excel file", path)
         return lambda rows, header, notes: _excel(stream, path, rows, header, notes)
     return None
-
-
-def _no_zip(path: str | Path) -> None:
-    raise InputError(f"{name_of(path)} is a zip archive; give its name, or unpack it")
 
 
 def _seekable(binary: Any) -> Any:

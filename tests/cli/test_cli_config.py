@@ -58,7 +58,7 @@ def test_feature_columns_may_be_a_list(cli: Callable) -> None:
 @pytest.mark.parametrize(
     ("key", "value", "message"),
     [
-        ("chanels", "3", "unknown key 'chanels'; known are attention, "),
+        ("chanels", "3", "unknown key 'chanels'; known are adjacency_matrix, attention, "),
         ("valid_fraction", "0.5", "unknown key 'valid_fraction'"),
         ("config", '"other.toml"', "unknown key 'config'"),
         ("channels", '"wide"', "channels is 'wide', but must be int"),

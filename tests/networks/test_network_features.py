@@ -113,7 +113,7 @@ def test_features_of_another_kind_are_refused() -> None:
         fit_ids({"a": [1]}, ["a"]).encode(None, ["a"])
     with pytest.raises(InputError, match="fitted on columns of a node table; give a table with n"):
         fit_columns(table, ["n"]).encode({"a": [1]}, ["a"])
-    with pytest.raises(InputError, match="no column 'n'; its columns are: m"):
+    with pytest.raises(InputError, match="no column 'n'; its columns are: 'm'"):
         fit_columns(table, ["n"]).encode(pd.DataFrame({"m": ["1"]}), ["a"])
 
 

@@ -119,6 +119,9 @@ def test_what_is_neither_number_nor_text_is_refused() -> None:
 def test_pandas_na_is_missing() -> None:
     graph = nx.path_graph(3)
     nx.set_node_attributes(graph, {0: "a", 1: pd.NA, 2: "b"}, "kind")
-    made = from_networkx(graph, label="kind", features=["kind"])
+    nx.set_node_attributes(graph, {0: "a", 1: pd.NA, 2: "b"}, "same")
+    with pytest.raises(InputError, match="'kind' is the label and also among the features"):
+        from_networkx(graph, label="kind", features=["kind"])
+    made = from_networkx(graph, label="kind", features=["same"])
     assert made.data.y.tolist() == [0, -1, 1]
     assert made.data.x.to_dense().tolist() == [[1, 0], [0, 0], [0, 1]]

@@ -201,10 +201,10 @@ def test_bad_node_tables_are_clear_errors(edges: Path, tmp_path: Path, table: st
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"id_column": "who"}, "nodes.csv has no column 'who'; its columns are: id, age, kind"),
-        ({"label_column": "who"}, "nodes.csv has no column 'who'; its columns are: id, age, kind"),
-        ({"feature_columns": ["who"]}, "has no column 'who'; its columns are: id, age, kind"),
-        ({"source_column": "from", "target_column": "who"}, "edges.csv has no column 'who'; its columns are: from, to"),
+        ({"id_column": "who"}, "nodes.csv has no column 'who'; its columns are: 'id', 'age', 'kind'"),
+        ({"label_column": "who"}, "nodes.csv has no column 'who'; its columns are: 'id', 'age', 'kind'"),
+        ({"feature_columns": ["who"]}, "has no column 'who'; its columns are: 'id', 'age', 'kind'"),
+        ({"source_column": "from", "target_column": "who"}, "edges.csv has no column 'who'; its columns are: 'from', 'to'"),
         ({"source_column": "from"}, "go together"),
         ({"source_column": "to", "target_column": "to"}, "are both 'to'"),
     ],

@@ -127,4 +127,4 @@ def test_few_rows_of_each_class_are_fine_once_the_classes_are_known():
 
 def test_decimal_commas_are_said():
     values, _, notes = Regression().read_cells(pd.Series(["1,5", "2"], dtype=str, name="logd"))
-    assert (values, notes) == ([1.5, 2.0], ["column 'logd': commas are read as decimal signs"])
+    assert (values, notes) == ([1.5, 2.0], ["column 'logd': commas are read as decimal signs, as in '1,5'"])

@@ -32,11 +32,14 @@ class Regression(Task):
     std: float
 
     def read_cells(self, cells: pd.Series) -> tuple[list[Any], dict[str, int], list[str]]:
-        from graphattn.tables import has_decimal_commas, numbers
+        from graphattn.tables import about_numbers, numbers
 
         values, reasons = numbers(cells)
-        notes = [f"column '{cells.name}': commas are read as decimal signs"] if has_decimal_commas(cells) else []
-        return [None if np.isnan(value) else float(value) for value in values], reasons, notes
+        return (
+            [None if np.isnan(value) else float(value) for value in values],
+            reasons,
+            about_numbers(cells, f"column {cells.name!r}"),
+        )
 
     def read_tensor(self, y: Tensor, class_names: Sequence[str] | None) -> tuple[np.ndarray, np.ndarray]:
         if class_names is not None:
