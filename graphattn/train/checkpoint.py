@@ -12,7 +12,6 @@ import torch
 from graphattn.cache import write_atomically
 from graphattn.errors import InputError
 
-
 _SUM_BYTES = 32  # of SHA-256, at the beginning of the file
 
 
@@ -44,7 +43,9 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
     except Exception as error:
         raise InputError(f"{path} is damaged or no checkpoint of graphattn") from error
     if not isinstance(state, dict):
-        raise InputError(f"{path} holds a {type(state).__name__}, so it is no checkpoint of graphattn; --overwrite starts again")
+        raise InputError(
+            f"{path} holds a {type(state).__name__}, so it is no checkpoint of graphattn; --overwrite starts again"
+        )
     return state
 
 

@@ -208,7 +208,10 @@ DAMAGES: dict[str, tuple[Callable[[], Any], str]] = {
         lambda: edit_config(model={**json.loads(Path("run/config.json").read_text())["model"], "num_layers": 10**6}),
         "num_layers must be at most 1,000, got 1000000",
     ),
-    "a param without end": (lambda: edit_config(params={"channels": 8, "heads": 1, "num_layers": 10**400}), "num_layers must be"),
+    "a param without end": (
+        lambda: edit_config(params={"channels": 8, "heads": 1, "num_layers": 10**400}),
+        "num_layers must be",
+    ),
 }
 
 
