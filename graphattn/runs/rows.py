@@ -117,8 +117,8 @@ class Rows(ABC):
         if empty:
             sizes = "/".join(str(len(split[part])) for part in PARTS)
             raise InputError(
-                f"the scaffold split of {self.name} is {sizes}, with no row in {' and '.join(empty)}: too many of its molecules "
-                "share a scaffold, such as all of them that have no ring; use --split random"
+                f"the scaffold split of {self.name} is {sizes}, with no row in {' and '.join(empty)}: too many of its "
+                "molecules share a scaffold, such as all of them that have no ring; use --split random"
             )
 
     @staticmethod
