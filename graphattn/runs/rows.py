@@ -99,7 +99,7 @@ class Rows(ABC):
                 split = read_split_file(wanted, len(self.values))
             elif wanted == "scaffold":
                 split = self.scaffolds(options.seed)
-                self._refuse_empty(split)
+                self._say_empty(split, options)
             else:
                 fractions = DEFAULT_FRACTIONS if wanted == "random" else wanted
                 parts = random_split(len(self.usable), fractions, options.seed, classes)
@@ -112,13 +112,14 @@ class Rows(ABC):
                 options.notify(f"note: {note}")
         return split
 
-    def _refuse_empty(self, split: Split) -> None:
-        empty = [part for part in PARTS if len(split[part]) == 0]
+    def _say_empty(self, split: Split, options: RunOptions) -> None:
+        """Says which parts of a scaffold split have no row."""
+        empty = " and ".join(part for part in PARTS if len(split[part]) == 0)
         if empty:
             sizes = "/".join(str(len(split[part])) for part in PARTS)
-            raise InputError(
-                f"the scaffold split of {self.name} is {sizes}, with no row in {' and '.join(empty)}: too many of its "
-                "molecules share a scaffold, such as all of them that have no ring; use --split random"
+            options.notify(
+                f"warning: the scaffold split of {self.name} is {sizes}, with no row in {empty}: too many of its molecules "
+                "share a scaffold, such as all those without a ring; --split random gives every part its rows"
             )
 
     @staticmethod

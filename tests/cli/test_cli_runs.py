@@ -20,6 +20,7 @@ FILES = {
     "config.json",
     "curves.png",
     "history.csv",
+    "manifest.json",
     "metrics.json",
     "model.safetensors",
     "predictions.csv",

@@ -268,10 +268,10 @@ def test_structure_that_does_not_fit(params, message):
 
 def test_saved_files(fitted, tmp_path):
     fitted.save_pretrained(tmp_path)
-    assert sorted(file.name for file in tmp_path.iterdir()) == ["config.json", "model.safetensors"]
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["config.json", "manifest.json", "model.safetensors"]
     config = json.loads((tmp_path / "config.json").read_text())
     assert config["estimator"] == "MoleculeRegressor"
-    assert config["format"] == 2
+    assert config["format"] == 3
     assert "device" not in config["params"]
 
 

@@ -170,14 +170,7 @@ class Classification(Task):
         if len(labels) != out_channels:
             raise InputError(f"it has {len(labels)} classes for {out_channels} outputs")
         # A label of another type would be made to fit: 2.5 would become the class 2.
-        types: dict[str, type | tuple[type, ...]] = {
-            "b": bool,
-            "i": int,
-            "u": int,
-            "f": (int, float),
-            "U": str,
-            "O": (str, int, float),
-        }
+        types: dict[str, Any] = {"b": bool, "i": int, "u": int, "f": (int, float), "U": str, "O": (str, int, float)}
         for label in labels:
             if not isinstance(label, types[kind]) or (kind in "iuf" and isinstance(label, bool)) or label != label:
                 raise InputError(f"its classes hold {str(label)[:60]!r}, which is no class of kind {kind!r}")
