@@ -9,6 +9,7 @@ import torch
 import typer
 from rich.console import Console
 
+from benchmarks import fuzz as fuzzing
 from benchmarks import gpu, report, scaling
 from benchmarks.cases import CASES, select
 from benchmarks.gpu_cases import GPU_CASES
@@ -101,6 +102,19 @@ def run_gpu(
             report.write_json(result, folder / "gpu.json")
 
     if not gpu.run(selected, tests, save, console):
+        raise typer.Exit(1)
+
+
+@app.command("fuzz")
+def run_fuzz(
+    seed: Annotated[int, typer.Option(help="Of the mutations.")] = 0,
+    quick: Annotated[bool, typer.Option("--quick", help="A few hundred mutations, in seconds.")] = False,
+) -> None:
+    """Predicts mutated SMILES and loads mutated files of runs. Fails where a row is not answered, a changed file is not told
+    from the one written, or anything but one sentence is said."""
+    found = fuzzing.fuzz(fuzzing.QUICK if quick else fuzzing.Sizes(), seed)
+    fuzzing.show(found, console)
+    if any(one.faults for one in found):
         raise typer.Exit(1)
 
 

@@ -68,12 +68,18 @@ def load_predictor(folder: Path, device: str = "auto", *, n_jobs: int | None = N
         with torch.device("meta"):
             model = GraphTransformer(**options)
     except InputError as error:
-        raise InputError(f"{path} is damaged: {error}") from None
+        raise InputError(f"{path} is damaged: {_short(error)}") from None
     except (KeyError, TypeError, ValueError, AttributeError, RuntimeError, ArithmeticError, RecursionError) as error:
-        raise InputError(f"{path} is damaged: {type(error).__name__} {error}") from None
+        raise InputError(f"{path} is damaged: {type(error).__name__} {_short(error)}") from None
     kept = load_weights(folder, model)
     try:
         source.restore_tensors(kept)
     except (KeyError, InputError) as error:
-        raise InputError(f"{folder / WEIGHTS_FILE} is damaged: {error}") from None
+        raise InputError(f"{folder / WEIGHTS_FILE} is damaged: {_short(error)}") from None
     return Predictor(name, params, source, task, model.to(find_device(device)).eval())
+
+
+def _short(error: Exception) -> str:
+    """What an error says, in one line: a damaged value may be of any length."""
+    text = " ".join(str(error).split())
+    return text if len(text) <= 300 else text[:300] + "…"

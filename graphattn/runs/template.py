@@ -145,6 +145,11 @@ class RunKind(NamedTuple):
         data = config.get("data", self.default)
         if not isinstance(data, dict) or not self.data <= data.keys():
             raise InputError(f"{run / CONFIG_FILE} {self.no_data}")
+        names = data.get("class_names")
+        if names is not None and not (isinstance(names, list) and all(isinstance(name, str) for name in names)):
+            raise InputError(f"{run / CONFIG_FILE} is damaged: its class names must be a list of text, got {str(names)[:60]!r}")
+        if names is not None and len(set(names)) < len(names):
+            raise InputError(f"{run / CONFIG_FILE} is damaged: its class names must differ, got {str(names)[:60]!r}")
         return load_predictor(run, device), data
 
 

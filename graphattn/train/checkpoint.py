@@ -43,9 +43,7 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
     except Exception as error:
         raise InputError(f"{path} is damaged or no checkpoint of graphattn") from error
     if not isinstance(state, dict):
-        raise InputError(
-            f"{path} holds a {type(state).__name__}, so it is no checkpoint of graphattn; --overwrite starts again"
-        )
+        raise InputError(f"{path} holds a {type(state).__name__}, no checkpoint of graphattn; --overwrite starts again")
     return state
 
 

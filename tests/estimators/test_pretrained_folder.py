@@ -110,9 +110,7 @@ def test_one_changed_bit_of_the_weights(folder, saved):
 def test_truncated_weights(folder, saved):
     (folder / "model.safetensors").write_bytes(saved["model.safetensors"][:-100])
     size = len(saved["model.safetensors"])
-    refused(
-        folder, rf"model\.safetensors is damaged or was changed: it has {size - 100:,} bytes, and manifest\.json says {size}"
-    )
+    refused(folder, rf"model\.safetensors is damaged .*: it has {size - 100:,} bytes, and manifest\.json says {size}")
 
 
 def test_no_byte_of_a_config_changes_unseen(folder, saved):
