@@ -128,3 +128,21 @@ def test_a_split_file_that_is_not_there(tmp_path: Path) -> None:
     (tmp_path / "bytes.json").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(InputError, match="is not valid JSON"):
         read_split_file(tmp_path / "bytes.json", 3)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_a_split_of_classes_has_its_share_of_each(seed: int) -> None:
+    """Six positives of 200: one each for valid and test; without classes, eleven of twenty seeds have none in test."""
+    classes = [1] * 6 + [0] * 194
+    parts = random_split(200, (0.8, 0.1, 0.1), seed, classes)
+    assert {name: (len(rows), int((rows < 6).sum())) for name, rows in parts.items()} == {
+        "train": (160, 4),
+        "valid": (20, 1),
+        "test": (20, 1),
+    }
+    assert sorted(np.concatenate(list(parts.values())).tolist()) == list(range(200))
+
+
+def test_classes_must_be_one_for_each_row() -> None:
+    with pytest.raises(InputError, match="one entry for each of 10 rows, got 9"):
+        random_split(10, classes=["a"] * 9)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -17,11 +19,13 @@ from graphattn.runs import (
     RunOptions,
     evaluate_molecules,
     evaluate_nodes,
+    plots,
     predict_molecules,
     predict_nodes,
     train_molecules,
     train_nodes,
 )
+from graphattn.runs.folder import RunFolder
 
 SMILES = ["CCO", "CCCC", "c1ccccc1", "CC(=O)O", "CCN", "CCCl", "c1ccncc1", "OCC(O)CO", "CCCCCCCC", "CC(C)=O"]
 SMALL = {"channels": 8, "num_layers": 1, "heads": 1, "epochs": 2}
@@ -185,6 +189,78 @@ def test_a_baseline_that_is_better_on_validation_is_named(tmp_path):
     metrics = train_molecules(table([1, 2, 3, 6, 3, 3, 0, 0, 5, 4]), options(tmp_path, split=str(split)))
     assert metrics["better_on_validation"]["mean"] == {"rmse": 0.0}
     assert metrics["valid"]["rmse"] > 0
+
+
+def test_two_processes_do_not_train_into_one_folder(tmp_path):
+    folder = RunFolder(options(tmp_path), {"a": 1})
+    with pytest.raises(InputError, match=r"another process trains into .*run\.partial at this moment"):
+        train_molecules(table(range(10)), options(tmp_path, overwrite=True))
+    with folder:
+        pass
+    train_molecules(table(range(10)), options(tmp_path, overwrite=True))
+
+
+def test_a_folder_that_was_left_before_its_request_starts_again(tmp_path):
+    """What a process leaves that is killed at once: the lock, and the beginning of a file."""
+    partial = tmp_path / "run.partial"
+    partial.mkdir()
+    (partial / "lock").touch()
+    (partial / "request.json.0123.part").write_text("{")
+    train_molecules(table(range(10)), options(tmp_path))
+    assert not partial.exists()
+    assert not [path for path in (tmp_path / "run").iterdir() if path.name == "lock" or path.suffix == ".part"]
+
+
+def test_a_link_in_place_of_the_folder_is_refused(tmp_path):
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "run.partial").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(InputError, match=r"run\.partial is a link"):
+        train_molecules(table(range(10)), options(tmp_path, overwrite=True))
+
+
+def test_a_disk_that_is_full_leaves_what_can_be_resumed(tmp_path, monkeypatch):
+    """The weights do not fit; with room again, the run goes on to the same bits."""
+    train_molecules(table(range(10)), options(tmp_path, out=tmp_path / "whole"))
+    write = Path.write_bytes
+
+    def full(path, content):
+        if path.name.startswith("model.safetensors"):
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return write(path, content)
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.raises(OSError, match="No space left on device"):
+        train_molecules(table(range(10)), options(tmp_path))
+    monkeypatch.undo()
+    train_molecules(table(range(10)), options(tmp_path, resume=True))
+    weights = [(tmp_path / name / "model.safetensors").read_bytes() for name in ("run", "whole")]
+    assert weights[0] == weights[1]
+
+
+def test_a_column_called_like_a_formula_is_drawn_as_it_is(tmp_path):
+    frame = pd.DataFrame({"smiles": SMILES, "a$b$ $x_{$": [str(i) for i in range(10)]}, dtype=str)
+    train_molecules(MoleculeTable(frame, "a table", "smiles", "a$b$ $x_{$"), options(tmp_path))
+    assert (tmp_path / "run" / "parity.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_picture_that_fails_ends_no_run(tmp_path, monkeypatch):
+    def fail(*arguments):
+        raise ValueError("no such font")
+
+    monkeypatch.setattr(plots, "draw_parity", fail)
+    said: list[str] = []
+    train_molecules(table(range(10)), options(tmp_path, notify=said.append))
+    assert [text for text in said if "parity.png" in text and "no such font" in text]
+    assert not (tmp_path / "run" / "parity.png").exists()
+
+
+def test_a_scaffold_split_without_scaffolds_is_said(tmp_path):
+    frame = pd.DataFrame({"smiles": ["C" * k for k in range(1, 11)], "y": [str(k) for k in range(10)]}, dtype=str)
+    said: list[str] = []
+    train_molecules(MoleculeTable(frame, "a table", "smiles", "y"), options(tmp_path, split="scaffold", notify=said.append))
+    (text,) = [text for text in said if "scaffold split" in text]
+    assert "is 10/0/0, with no row in valid and test" in text
+    assert "--split random gives every part its rows" in text
 
 
 def test_random_numbers_of_the_caller_are_left_alone(tmp_path):

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import errno
 import pickle
+from pathlib import Path
 
 import pytest
 import torch
@@ -29,6 +31,23 @@ def test_a_foreign_file_is_refused_and_never_run(tmp_path, content):
     path.write_bytes(content)
     with pytest.raises(InputError, match=r"checkpoint\.pt is damaged"):
         load_checkpoint(path)
+
+
+def test_what_is_no_dictionary_is_refused(tmp_path):
+    save_checkpoint(tmp_path / "list.pt", [1, 2])
+    with pytest.raises(InputError, match="holds a list, no checkpoint of graphattn; --overwrite starts again"):
+        load_checkpoint(tmp_path / "list.pt")
+
+
+def test_a_full_disk_is_an_error_that_names_the_file(tmp_path, monkeypatch):
+    def full(path, content):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.raises(OSError, match=r"No space left on device: .*state\.pt") as caught:
+        save_checkpoint(tmp_path / "state.pt", {"epoch": 1})
+    assert caught.value.errno == errno.ENOSPC
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_pickled_object_inside_a_checkpoint_is_refused(tmp_path):

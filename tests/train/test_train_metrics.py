@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from graphattn.train import classification_scores, regression_scores
+from graphattn.train import classification_scores, regression_scores, score_text
 
 
 def test_regression_scores_by_hand():
@@ -42,3 +42,22 @@ def test_one_class_among_the_rows_has_no_roc_auc():
 def test_no_rows_no_scores():
     assert regression_scores(np.zeros(0), np.zeros(0)) == {}
     assert classification_scores(np.zeros(0, dtype=int), np.zeros((0, 2))) == {}
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (0.8774, "0.877"),
+        (12.3456, "12.346"),
+        (0.0, "0.000"),
+        (0.012345, "0.0123"),
+        (3.21e-7, "3.21e-07"),
+        (-0.00456, "-0.00456"),
+        (12345.6, "12,346"),
+        (4.56e9, "4.56e+09"),
+        (None, "–"),
+        (float("nan"), "–"),
+    ],
+)
+def test_scores_have_three_digits_in_any_unit(value, text):
+    assert score_text(value) == text
