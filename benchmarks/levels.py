@@ -83,9 +83,7 @@ def prepared() -> Iterator[tuple[str, Callable[[], tuple[torch.Tensor, ...]]]]:
     torch.set_num_threads(1)
     generator = torch.Generator().manual_seed(0)
     mask = AdjacencyMask.from_edge_index(torch.randint(NODES, (2, EDGES), generator=generator), NODES)
-    query, key, value, weight = (
-        torch.randn(rows, HEADS, CHANNELS, generator=generator) for rows in (NODES, NODES, NODES, 1)
-    )
+    query, key, value, weight = (torch.randn(rows, HEADS, CHANNELS, generator=generator) for rows in (NODES, NODES, NODES, 1))
     for name in ("dot", "additive"):
         yield f"{name} forward", lambda name=name: (attention(query, key, value, mask, score=score(name, weight[0])),)
         yield f"{name} step", lambda name=name: step(name, [tensor.clone() for tensor in (query, key, value, weight)], mask)

@@ -73,24 +73,21 @@ def served() -> tuple[str, ...]:
     return (*(needs.level.name for needs in _LEVELS if machine in needs.machines and needs.features <= has), NATIVE)
 
 
+@cache
 def requested() -> Level:
     """The level of `GRAPHATTN_CPU_LEVEL` or, where it isn't set, the highest that this machine serves.
+
+    It is read once: the kernels of a process are all of one level.
 
     Raises:
         InputError: on a name that is no level, or a level that this machine cannot run.
     """
-    return _named(os.environ.get(_SETTING))
-
-
-@cache
-def _named(name: str | None) -> Level:
     can = served()
-    name = name or can[0]
+    name = os.environ.get(_SETTING) or can[0]
     if name not in (*LEVELS, NATIVE):
         raise InputError(f"{_SETTING} must be one of {', '.join((*LEVELS, NATIVE))}, got {name!r}")
     if name not in can:
         raise InputError(
-            f"{_SETTING}={name} asks for kernels that this machine, {host().processor}, cannot run; "
-            f"it can run {', '.join(can)}"
+            f"{_SETTING}={name} asks for kernels that this machine, {host().processor}, cannot run; it can run {', '.join(can)}"
         )
     return host() if name == NATIVE else next(needs.level for needs in _LEVELS if needs.level.name == name)
