@@ -62,7 +62,8 @@ def worker(level: str) -> subprocess.Popen[str]:
 
 
 def ask(process: subprocess.Popen[str], question: str) -> str:
-    assert process.stdin is not None and process.stdout is not None
+    assert process.stdin is not None
+    assert process.stdout is not None
     print(question, file=process.stdin, flush=True)
     return process.stdout.readline().strip()
 

@@ -11,6 +11,7 @@ from graphattn.errors import InputError
 from graphattn.ops.layout import BlockLayout, check_range, group_blocks, grouping_for, not_inference
 from graphattn.ops.mask.adjacency import AdjacencyMask
 from graphattn.ops.recall import keep, recall, remembered
+from graphattn.ops.torch_private import size_of_data
 
 
 @dataclass(eq=False)
@@ -148,7 +149,7 @@ def _block_pairs(ptr: Tensor) -> Tensor:
 
 @_block_pairs.register_fake
 def _(ptr: Tensor) -> Tensor:
-    return ptr.new_empty((2, torch.library.get_ctx().new_dynamic_size()))
+    return ptr.new_empty((2, size_of_data()))
 
 
 torch.export.register_dataclass(BlockDiagonalMask, serialized_type_name="graphattn.BlockDiagonalMask")
