@@ -74,7 +74,15 @@ NUMBERS_ARE_VARIABLES = (
     "model-pair",
 )
 # Also with `torch.compile(model)`.
-BY_DEFAULT = ("masked-dot-softmax", "full-dot-softmax", "model-node", "pyg-gat-edges", "pyg-gatv2", "pyg-transformer", "pyg-gps")
+BY_DEFAULT = (
+    "masked-dot-softmax",
+    "full-dot-softmax",
+    "model-node",
+    "pyg-gat-edges",
+    "pyg-gatv2",
+    "pyg-transformer",
+    "pyg-gps",
+)
 OF_ONE_KIND = ("model-node", "model-node-full", "model-attention", "model-performer", "model-far", "model-expander")
 
 

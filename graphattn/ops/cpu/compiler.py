@@ -151,12 +151,12 @@ class _Kernel(CFunc):
     """A kernel of one level."""
 
     def __init__(self, function: Callable[[int], None], level: Level) -> None:
-        self._targetdescr = _target(level)
+        self._targetdescr, self._function = _target(level), function
         signature, options = types.void(types.int64), {"error_model": "numpy"}
         super().__init__(function, (signature.args, signature.return_type), {}, options, pipeline_class=KernelCompiler)
 
     def enable_caching(self) -> None:
-        self._cache = _Cache(self._pyfunc)
+        self._cache = _Cache(self._function)
 
 
 _parts: dict[Any, Any] = {}
