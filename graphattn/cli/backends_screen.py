@@ -16,7 +16,8 @@ from graphattn.errors import InputError
 from graphattn.ops import NORMALISERS, SCORES, EdgeFeatures, Score
 from graphattn.ops.backends import CPU, MOST_EDGE_CHANNELS, MOST_HEADS, why_not_fused
 from graphattn.ops.backends.report import server
-from graphattn.ops.cpu import specialise, store, threads
+from graphattn.ops.cpu import store, threads
+from graphattn.ops.cpu.level import host, requested, served
 from graphattn.ops.score import make_score
 from graphattn.ops.settings import requested_backend
 
@@ -24,8 +25,6 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 _MARKS = "¹²³⁴⁵⁶⁷⁸⁹"
-# The widest vectors that each feature of a processor, in LLVM's words, gives it.
-_VECTORS = {"+avx512f": 512, "+avx": 256, "+sve": 128, "+neon": 128, "+sse2": 128}
 
 
 def backends() -> None:
@@ -108,9 +107,8 @@ def _unserved(devices: list[str]) -> dict[str, str]:
 
 
 def _here() -> dict[str, str]:
-    _, processor, features = specialise.target()
-    enabled = features.split(",")
-    vectors = next((f"vectors of {bits} bits" for name, bits in _VECTORS.items() if name in enabled), "no vectors")
+    level = requested()
+    vectors = f"vectors of {level.vector_bits} bits" if level.vector_bits else "no vectors"
     serial = threads.why_serial()
     place, problem = store.store().folder, store.store().problem
     count, size = store.kept()
@@ -120,7 +118,8 @@ def _here() -> dict[str, str]:
     return {
         "GRAPHATTN_BACKEND": requested_backend(),
         "threads": f"{torch.get_num_threads()}, torch's own" if serial is None else f"1: {serial}",
-        "processor": f"{processor}, {vectors}",
+        "processor": host().processor,
+        "GRAPHATTN_CPU_LEVEL": f"{level.name}, {vectors}; this processor serves {', '.join(served())}",
         "types": f"{types}; others are computed in float32",
         "kernels kept in": keeps if problem is None else f"{lost}: {problem}",
         "versions": f"graphattn {graphattn.__version__}, Python {platform.python_version()}, "

@@ -66,6 +66,10 @@ def accelerate(model: Model, *, undo: bool = False, report: bool = False) -> Mod
     of them: parameters, buffers, hooks, `repr` and `state_dict` stay as they are. Only layers whose class is exactly
     torch_geometric's are swapped, never a subclass. A second call finds nothing to do.
 
+    Calls that the fused version does not serve run torch_geometric's own code, as `graphattn.why_not_fused` says. So a call
+    with `return_attention_weights` and one without differ by rounding, about 1e-7 of an output in float32: the two add in
+    another order. While `torch.onnx.export` is at work all layers run torch_geometric's code, as ONNX has no operator for ours.
+
     Args:
         model: a module; it may itself be such a layer.
         undo: give torch_geometric's own classes back instead.

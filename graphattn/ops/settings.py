@@ -22,3 +22,9 @@ def requested_backend() -> str:
     if name not in BACKENDS:
         raise InputError(f"GRAPHATTN_BACKEND must be one of {', '.join(BACKENDS)}, got {name!r}")
     return name
+
+
+@torch.compiler.assume_constant_result
+def is_onnx_export() -> bool:
+    """Whether torch.onnx traces this call: it knows no operator but torch's own."""
+    return torch.onnx.is_in_onnx_export()

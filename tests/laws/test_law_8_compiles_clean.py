@@ -73,6 +73,16 @@ NUMBERS_ARE_VARIABLES = (
     "model-linear",
     "model-pair",
 )
+# Also with `torch.compile(model)`.
+BY_DEFAULT = (
+    "masked-dot-softmax",
+    "full-dot-softmax",
+    "model-node",
+    "pyg-gat-edges",
+    "pyg-gatv2",
+    "pyg-transformer",
+    "pyg-gps",
+)
 OF_ONE_KIND = ("model-node", "model-node-full", "model-attention", "model-performer", "model-far", "model-expander")
 
 
@@ -121,6 +131,24 @@ def test_compile_layer(case: LayerCase) -> None:
         assert_close(out, expected)
         wanted = [x, *module.parameters()]
         assert_all_close(gradients(out, wanted), gradients(expected, wanted))
+
+
+@pytest.mark.parametrize("case", [case for case in LAYER_GRID if case.name in BY_DEFAULT], ids=str)
+def test_compile_layer_by_default(case: LayerCase) -> None:
+    """Without `fullgraph`, torch breaks the graph where it can't go on, and only counts; sizes are fixed until they change."""
+    module = case.make(**({"num_layers": 1} if case.name in OF_ONE_KIND else {}))
+    function = torch.compile(module, backend="aot_eager")
+    torch._dynamo.utils.counters.clear()
+    for made in (SMALL, LARGE):
+        inputs = LayerInputs.draw(made)
+        x = inputs.x.requires_grad_()
+        inputs = replace(inputs, x=x)
+        out, expected = case.call(_standing_in(module, function), inputs), case(module, inputs)
+        assert_close(out, expected)
+        wanted = [x, *module.parameters()]
+        assert_all_close(gradients(out, wanted), gradients(expected, wanted))
+    assert not torch._dynamo.utils.counters["graph_break"]
+    assert torch._dynamo.utils.counters["frames"]["ok"] > 0
 
 
 def _standing_in(module: nn.Module, function: Callable[..., Any]) -> Any:

@@ -18,6 +18,7 @@ from graphattn.ops.linear import map_heads, map_rows
 from graphattn.ops.mask import AdjacencyMask, BlockDiagonalMask
 from graphattn.ops.reference import EdgeFeatures
 from graphattn.ops.score import Additive, Dot, Static
+from graphattn.ops.settings import is_onnx_export
 from graphattn.ops.torch_private import is_forward_mode_active, is_functorch_active
 
 # Longer rows of heads, or of edge features, are no vectors that a compiler could hold.
@@ -64,6 +65,8 @@ class FusedBackend(Backend):
                 return "a transform of torch.func is active, which goes through the plain formula"
             if is_forward_mode_active():
                 return "forward-mode derivatives go through the plain formula"
+        elif is_onnx_export():
+            return "torch.onnx.export is at work, which has no operator for the kernels"
         reason = self.why_not_on(call.query.device)
         if reason is not None:
             return reason

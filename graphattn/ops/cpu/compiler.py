@@ -1,7 +1,10 @@
-"""How numba compiles the kernels: by its own passes, but for those that look for what kernels never do.
+"""How numba compiles the kernels: for a level of processors, and by its own passes, but for those that find nothing.
 
 A kernel is some twenty functions on plain integers and vectors, and most of the time that it takes to compile is spent by
 passes that walk over each of them in Python. Without closures, arrays, exceptions and parallel loops many find nothing.
+
+Numba's target for a user's own functions is this very processor. The kernels have a target of their own, which shares
+everything with it but the code generator; the user's is left as it is.
 """
 
 from __future__ import annotations
@@ -9,13 +12,20 @@ from __future__ import annotations
 import builtins
 import dis
 from collections.abc import Callable
+from functools import cache
 from types import SimpleNamespace
 from typing import Any
 
-from numba import cfunc, njit, types
-from numba.core.codegen import JITCodeLibrary
+from numba import types
+from numba.core.caching import FunctionCache
+from numba.core.ccallback import CFunc
+from numba.core.codegen import JITCodeLibrary, JITCPUCodegen
 from numba.core.compiler import CompilerBase, DefaultPassBuilder
+from numba.core.descriptors import TargetDescriptor
 from numba.core.lowering import Environment
+from numba.core.registry import CPUDispatcher, CPUTarget, cpu_target
+
+from graphattn.ops.cpu.level import NATIVE, Level, requested
 
 # By name: a pass that a version of numba does not have, or has renamed, is one less to leave out.
 _NEEDLESS = frozenset(
@@ -78,10 +88,78 @@ class _PartCompiler(KernelCompiler):
         return super().define_pipelines()
 
 
+class _Codegen(JITCPUCodegen):
+    """Machine code for a level, not for the processor that it is made on."""
+
+    def __init__(self, level: Level) -> None:
+        self._level = level
+        super().__init__("graphattn.kernels")
+
+    def _get_host_cpu_name(self) -> str:
+        return self._level.processor
+
+    def _get_host_cpu_features(self) -> str:
+        return self._level.features
+
+
+class _Target(CPUTarget):
+    """Numba's own target, but for the code generator."""
+
+    def __init__(self, level: Level) -> None:
+        super().__init__("cpu")
+        self._context = cpu_target.target_context.subtarget(_internal_codegen=_Codegen(level))
+
+    @property
+    def typing_context(self) -> Any:
+        return cpu_target.typing_context
+
+    @property
+    def target_context(self) -> Any:
+        return self._context
+
+
+@cache
+def _target(level: Level) -> TargetDescriptor:
+    return cpu_target if level.name == NATIVE else _Target(level)
+
+
+class _Inlined(CPUDispatcher):
+    """A function of kernels of one level."""
+
+    def __init__(self, function: Callable[..., Any], level: Level) -> None:
+        self.targetdescr = _target(level)
+        options = {
+            "nopython": True,
+            "boundscheck": None,
+            "forceinline": True,
+            "error_model": "numpy",
+            "no_cpython_wrapper": True,
+            "no_cfunc_wrapper": True,
+        }
+        super().__init__(function, targetoptions=options, pipeline_class=_PartCompiler)
+
+
+class _Cache(FunctionCache):
+    """Numba's, also where a copy of the files has another time: what is compiled is as fresh as the hash in its name."""
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        super().__init__(function)
+        self._cache_file._source_stamp = function.__module__
+
+
+class _Kernel(CFunc):
+    """A kernel of one level."""
+
+    def __init__(self, function: Callable[[int], None], level: Level) -> None:
+        self._targetdescr, self._function = _target(level), function
+        signature, options = types.void(types.int64), {"error_model": "numpy"}
+        super().__init__(function, (signature.args, signature.return_type), {}, options, pipeline_class=KernelCompiler)
+
+    def enable_caching(self) -> None:
+        self._cache = _Cache(self._function)
+
+
 _parts: dict[Any, Any] = {}
-_inline = njit(
-    forceinline=True, error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True, pipeline_class=_PartCompiler
-)
 
 
 def inline(function: Callable[..., Any]) -> Any:
@@ -90,15 +168,16 @@ def inline(function: Callable[..., Any]) -> Any:
     Functions of the same code that mean the same by all names are one: of two kernels that differ in one constant, the
     second compiles only what that constant changes.
     """
+    level = requested()
     code, names = function.__code__, vars(builtins) | function.__globals__
     read = sorted({step.argval for step in dis.get_instructions(code) if step.opname == "LOAD_GLOBAL"})
     if not all(name in names for name in read):  # what is defined further down: not known yet
-        return _inline(function)
+        return _Inlined(function, level)
     meaning = tuple((name, _exactly(names[name])) for name in read)
-    key = (code.co_code, repr(code.co_consts), code.co_names, code.co_varnames, function.__defaults__, meaning)
+    key = (level, code.co_code, repr(code.co_consts), code.co_names, code.co_varnames, function.__defaults__, meaning)
     part = _parts.get(key)
     if part is None:
-        part = _parts[key] = _inline(function)
+        part = _parts[key] = _Inlined(function, level)
     return part
 
 
@@ -109,4 +188,8 @@ def _exactly(value: Any) -> Any:
 
 def compile_kernel(function: Callable[[int], None], cached: bool) -> Any:
     """Machine code of a function of the address of its arguments; `cached` keeps it next to the function's file."""
-    return cfunc(types.void(types.int64), cache=cached, error_model="numpy", pipeline_class=KernelCompiler)(function)
+    kernel = _Kernel(function, requested())
+    if cached:
+        kernel.enable_caching()
+    kernel.compile()
+    return kernel

@@ -9,6 +9,7 @@ from graphattn.errors import InputError
 from graphattn.ops.cpu import sort
 from graphattn.ops.layout import BlockLayout, Grouping, check_range
 from graphattn.ops.settings import requested_backend
+from graphattn.ops.torch_private import size_of_data
 
 
 class CPUGrouping(Grouping):
@@ -37,7 +38,7 @@ class CPUGrouping(Grouping):
         return *groups, torch.stack([ptr[:-1][order], sizes], dim=1).long(), ptr.new_empty(0, dtype=torch.int64)
 
     def fake_items(self, pointers: Tensor) -> Tensor:
-        return pointers.new_empty(torch.library.get_ctx().new_dynamic_size(), 5, dtype=torch.int64)
+        return pointers.new_empty(size_of_data(), 5, dtype=torch.int64)
 
     def fake_of_blocks(self, ptr: Tensor) -> tuple[Tensor, Tensor]:
         return ptr.new_empty(ptr.shape[0] - 1, 2), ptr.new_empty(0)

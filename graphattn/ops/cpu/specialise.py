@@ -3,8 +3,9 @@
 A kernel is written once, in `kernels/`, as a template: Python that names its constants (heads, channels, score, …) without
 giving them. A specialisation is a file of its own: the constants, followed by the template's text. Numba's cache on disk
 works for such a file, where it never hits for functions made inside another function, and LLVM sees a constant wherever that
-helps. The file's name holds a hash of its text, of the intrinsics, of numba's version and of the processor, so that a cache is
-never stale, and machines that share a home folder never take each other's code.
+helps. The file's name holds a hash of its text, of the intrinsics, of the versions of numba and LLVM and of the level of
+processors that it is compiled for (see `level.py`), so that a cache is never stale, machines of one level share it, and others
+never take each other's code.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from types import ModuleType
 from typing import Any, NamedTuple
 
 from graphattn.ops.cpu import store
+from graphattn.ops.cpu.level import requested
 
 Constants = tuple[tuple[str, int | str | bool], ...]
 
@@ -86,13 +88,15 @@ def quietly() -> Iterator[None]:
         _noticed = before
 
 
-@cache
-def target() -> tuple[str, str, str]:
-    """What numba compiles for: the LLVM triple, the processor's name and its features."""
-    from numba.core.registry import cpu_target
+def target() -> tuple[str, ...]:
+    """What kernels are compiled for and by: LLVM's triple of the system, the level, and the versions of numba and of LLVM."""
+    import llvmlite
+    import numba
+    from llvmlite import binding
 
-    triple, processor, features = cpu_target.target_context.codegen().magic_tuple()
-    return triple, processor, features
+    level = requested()
+    compilers = (f"numba {numba.__version__}", f"llvmlite {llvmlite.__version__}")
+    return (binding.get_process_triple(), level.name, level.processor, level.features, *compilers)
 
 
 @cache
@@ -121,12 +125,10 @@ def _compile(function: Callable[[int], None]) -> Any:
 @cache
 def _module(templates: tuple[str, ...], constants: Constants) -> ModuleType:
     """Runs the text of a specialisation as a module of its own, which has a file if the store can keep one."""
-    import numba
-
     header = "".join(f"{name} = {value!r}\n" for name, value in constants)
     text = header + "\n".join(_template(name) for name in templates)
     shared = [(Path(__file__).parent / name).read_text(encoding="utf-8") for name in ("simd.py", "compiler.py")]
-    digest = hashlib.sha256("\0".join((text, *shared, numba.__version__, *target())).encode()).hexdigest()
+    digest = hashlib.sha256("\0".join((text, *shared, *target())).encode()).hexdigest()
     name = f"{templates[-1]}_{digest[:20]}"
     path = store.keep_source(name, text)
     code = compile(text, f"<{name}>" if path is None else str(path), "exec")

@@ -10,6 +10,7 @@ from torch import Tensor
 from graphattn.errors import InputError
 from graphattn.ops.layout import EdgeLayout, check_range, group_edges, grouping_for, not_inference
 from graphattn.ops.recall import keep, plain, recall, recall_with, remembered
+from graphattn.ops.torch_private import size_of_data
 
 
 @dataclass(eq=False)
@@ -247,7 +248,7 @@ def _no_self_loops(source: Tensor, target: Tensor) -> Tensor:
 
 @_no_self_loops.register_fake
 def _(source: Tensor, target: Tensor) -> Tensor:
-    return source.new_empty(torch.library.get_ctx().new_dynamic_size())
+    return source.new_empty(size_of_data())
 
 
 def _pair(num_nodes: int | tuple[int, int]) -> tuple[int, int]:

@@ -11,6 +11,10 @@ from graphattn.errors import InputError
 from graphattn.ops.layout import BlockLayout, check_range, group_blocks, grouping_for, not_inference
 from graphattn.ops.mask.adjacency import AdjacencyMask
 from graphattn.ops.recall import keep, recall, remembered
+from graphattn.ops.torch_private import size_of_data
+
+# Numbers of graphs may have gaps; but one wrong number, an id say, would take all memory.
+MOST_EMPTY_GRAPHS = 2**24
 
 
 @dataclass(eq=False)
@@ -40,7 +44,7 @@ class BlockDiagonalMask:
             num_graphs: number of graphs; default: one more than the largest number.
 
         Raises:
-            InputError: on a wrong shape or type, or a number outside [0, num_graphs).
+            InputError: on a wrong shape or type, a number outside [0, num_graphs), or over 2²⁴ more graphs than nodes.
         """
         return recall(cls, batch, num_graphs, cls._from_batch)
 
@@ -59,6 +63,11 @@ class BlockDiagonalMask:
             if num_graphs is None:
                 num_graphs = int(batch.max()) + 1 if num_nodes else 0
             check_range("batch", batch, num_graphs)
+            if num_graphs > num_nodes + MOST_EMPTY_GRAPHS:
+                raise InputError(
+                    f"batch must number at most {MOST_EMPTY_GRAPHS:,} graphs more than its {num_nodes:,} nodes, "
+                    f"as each graph takes memory, empty or not; got {num_graphs:,} graphs"
+                )
             in_order = bool((batch[1:] >= batch[:-1]).all())
             order = None if in_order else torch.argsort(batch, stable=True)
         ptr = batch.new_zeros(num_graphs + 1)
@@ -148,7 +157,7 @@ def _block_pairs(ptr: Tensor) -> Tensor:
 
 @_block_pairs.register_fake
 def _(ptr: Tensor) -> Tensor:
-    return ptr.new_empty((2, torch.library.get_ctx().new_dynamic_size()))
+    return ptr.new_empty((2, size_of_data()))
 
 
 torch.export.register_dataclass(BlockDiagonalMask, serialized_type_name="graphattn.BlockDiagonalMask")

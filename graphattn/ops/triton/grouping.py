@@ -7,6 +7,7 @@ from torch import Tensor
 
 from graphattn.ops.layout import BlockLayout, Grouping, check_range
 from graphattn.ops.settings import requested_backend
+from graphattn.ops.torch_private import size_of_data
 from graphattn.ops.triton.schedule import SPANS, schedule, schedule_blocks
 
 
@@ -36,10 +37,10 @@ class TritonGrouping(Grouping):
         return pointers, first_nodes, schedule(pointers), *schedule_blocks(ptr)
 
     def fake_items(self, pointers: Tensor) -> Tensor:
-        return pointers.new_empty(torch.library.get_ctx().new_dynamic_size(), 4)
+        return pointers.new_empty(size_of_data(), 4)
 
     def fake_of_blocks(self, ptr: Tensor) -> tuple[Tensor, Tensor]:
-        tiles = ptr.new_empty(torch.library.get_ctx().new_dynamic_size(), 3)
+        tiles = ptr.new_empty(size_of_data(), 3)
         return tiles, ptr.new_empty(len(SPANS) + 1, device="cpu")
 
     def block_layout(self, blocks: tuple[Tensor, Tensor, Tensor, Tensor, Tensor]) -> BlockLayout:

@@ -414,3 +414,15 @@ def test_export() -> None:
     exported = torch.export.export(Groups(), groups_input(4, 6), dynamic_shapes=shapes).module()
     for sizes in ((4, 6), (9, 20)):
         assert_same(exported(*groups_input(*sizes)), Groups()(*groups_input(*sizes)))
+
+
+def test_a_graph_number_that_would_take_all_memory() -> None:
+    with pytest.raises(InputError) as error:
+        BlockDiagonalMask.from_batch(torch.tensor([0, 2**31]))
+    assert str(error.value) == (
+        "batch must number at most 16,777,216 graphs more than its 2 nodes, as each graph takes memory, empty or not; "
+        "got 2,147,483,649 graphs"
+    )
+    with pytest.raises(InputError, match="got 16,777,219 graphs"):
+        BlockDiagonalMask.from_batch(torch.tensor([0, 1]), num_graphs=2**24 + 3)
+    assert BlockDiagonalMask.from_batch(torch.tensor([0, 1000])).num_graphs == 1001
