@@ -9,6 +9,7 @@ import torch
 import typer
 from rich.console import Console
 
+from benchmarks import fuzz as fuzzing
 from benchmarks import gpu, report, scaling
 from benchmarks.cases import CASES, select
 from benchmarks.gpu_cases import GPU_CASES
@@ -115,6 +116,27 @@ def run_scaling(threads: Threads = 2, rounds: Rounds = 9, quick: Quick = False, 
         report.write_json(result, json_path)
         scaling.plot(result, plot_path)
         console.print(f"wrote {json_path.name} and {plot_path.name}")
+
+
+@app.command("fuzz")
+def run_fuzz(
+    smiles: Annotated[int, typer.Option(min=0, help="Mutated SMILES to predict.")] = fuzzing.Sizes.smiles,
+    files: Annotated[int, typer.Option(min=0, help="Mutated files of finished and of interrupted runs.")] = fuzzing.Sizes.files,
+    tables: Annotated[int, typer.Option(min=0, help="Odd tables to predict, evaluate and train with.")] = fuzzing.Sizes.tables,
+    kills: Annotated[
+        int, typer.Option(min=0, help="Processes to kill, of training and of prediction, for each job.")
+    ] = fuzzing.Sizes.kills,
+    seed: Annotated[int, typer.Option(help="Of everything random; the same seed and sizes try the same.")] = 0,
+) -> None:
+    """Tries mutated SMILES, run files and tables, and kills processes; fails where one ends in a traceback or a wrong file."""
+    try:
+        found = fuzzing.fuzz(fuzzing.Sizes(smiles, files, tables, kills), seed, typer.echo)
+    except InputError as error:
+        raise typer.BadParameter(str(error)) from error
+    fuzzing.show(found, console)
+    if any(one.faults for one in found):
+        typer.echo(f"to try the same again: --seed {seed} --smiles {smiles} --files {files} --tables {tables} --kills {kills}")
+        raise typer.Exit(1)
 
 
 if __name__ == "__main__":

@@ -30,7 +30,7 @@ class Sizes:
     kills: int = 30
 
 
-QUICK = Sizes(smiles=300, files=60, tables=40, kills=0)
+QUICK = Sizes(smiles=300, files=40, tables=20, kills=1)
 
 
 @dataclass
@@ -60,6 +60,7 @@ class Findings:
 
 def fuzz(sizes: Sizes, seed: int, say: Callable[[str], None] = lambda text: None) -> list[Findings]:
     """Tries everything, the same for the same seed, and returns what was found."""
+    from benchmarks.fuzz.checkpoints import fuzz_checkpoints
     from benchmarks.fuzz.kills import fuzz_kills
     from benchmarks.fuzz.run_files import fuzz_run_files
     from benchmarks.fuzz.smiles import fuzz_smiles
@@ -72,7 +73,8 @@ def fuzz(sizes: Sizes, seed: int, say: Callable[[str], None] = lambda text: None
         runs = train_both(folder)
         parts: list[tuple[Callable[..., list[Findings]], int]] = [
             (fuzz_smiles, sizes.smiles),
-            (fuzz_run_files, sizes.files),
+            (fuzz_run_files, sizes.files * 4 // 5),
+            (fuzz_checkpoints, sizes.files - sizes.files * 4 // 5),
             (fuzz_tables, sizes.tables),
             (fuzz_kills, sizes.kills),
         ]

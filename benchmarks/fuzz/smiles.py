@@ -12,10 +12,32 @@ from graphattn.runs import predict_molecules
 
 _ROWS = 1000
 _TOKEN = re.compile(r"\[[^\]]*\]|Br|Cl|%\d\d|.", re.DOTALL)
-_CHARACTERS = "CNOSPFIBcnosp[]()=#$:/\\.+-@%0123456789Hh*~><&!?{}|^_;,'\"` \t\r\nAZaz\x00\x07\x7f\u00e9\u0416\u2212\u200b\ufeff\U0001f600"
+_CHARACTERS = (
+    "CNOSPFIBcnosp[]()=#$:/\\.+-@%0123456789Hh*~><&!?{}|^_;,'\"` \t\r\nAZaz\x00\x07\x7f\u00e9\u0416\u2212\u200b\ufeff\U0001f600"
+)
 _TOKENS = (
     *("[nH]", "[C@@H]", "[O-]", "[N+]", "[2H]", "[Fe+2]", "[U]", "[*:1]", "[C+200]", "[99999C]", "[]", "[Xx]", "[CH99]"),
-    *("%10", "%99", "%(1000)", "1", "0", "(", ")", "()", ".", "..", "=", "#", "$", "/", "\\", "c1ccccc1", "C1CC1", ">>", "C" * 300),
+    *(
+        "%10",
+        "%99",
+        "%(1000)",
+        "1",
+        "0",
+        "(",
+        ")",
+        "()",
+        ".",
+        "..",
+        "=",
+        "#",
+        "$",
+        "/",
+        "\\",
+        "c1ccccc1",
+        "C1CC1",
+        ">>",
+        "C" * 300,
+    ),
     *(" |$R$|", " a name", "\t", "[H]", "[H][H]", "[CH4-]", "[Si](C)(C)C", "[Pt]", "[Na+].[Cl-]", "b1ccccc1", "[te]", "[se]"),
 )
 
@@ -51,7 +73,8 @@ def fuzz_smiles(runs: Runs, folder: Path, number: int, seed: int) -> list[Findin
     rng, found = random.Random(seed), Findings("mutated SMILES")
     for start in range(0, number, _ROWS):
         rows = [
-            [f"{start + row:07d}", mutate(rng.choice(runs.smiles), runs.smiles, rng)] for row in range(min(_ROWS, number - start))
+            [f"{start + row:07d}", mutate(rng.choice(runs.smiles), runs.smiles, rng)]
+            for row in range(min(_ROWS, number - start))
         ]
         fault = _try(runs, folder, rows, found)
         if fault is None:

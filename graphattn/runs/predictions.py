@@ -61,7 +61,8 @@ def write_predictions(
     for number, chunk in enumerate(chunks):
         added = chunk.added(task)
         refuse_taken_columns(chunk.frame, list(added), chunk.name)
-        columns = [*(chunk.frame[name] for name in chunk.frame.columns), *added.values()]
+        # By place: a table may have two columns of one name.
+        columns = [*(chunk.frame.iloc[:, place] for place in range(chunk.frame.shape[1])), *added.values()]
         if number == 0:
             writer.writerow([*chunk.frame.columns, *added])
         writer.writerows(zip(*(map(_cell, list(column)) for column in columns), strict=True))
