@@ -1,4 +1,4 @@
-"""Mutated SMILES, run files and tables, and processes killed at random moments: nothing may end in a traceback or a wrong file."""
+"""Mutated SMILES, run files and tables, and killed processes: nothing may end in a traceback or in a wrong file."""
 
 from __future__ import annotations
 
