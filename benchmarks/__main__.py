@@ -105,19 +105,6 @@ def run_gpu(
         raise typer.Exit(1)
 
 
-@app.command("fuzz")
-def run_fuzz(
-    seed: Annotated[int, typer.Option(help="Of the mutations.")] = 0,
-    quick: Annotated[bool, typer.Option("--quick", help="A few hundred mutations, in seconds.")] = False,
-) -> None:
-    """Predicts mutated SMILES and loads mutated files of runs. Fails where a row is not answered, a changed file is not told
-    from the one written, or anything but one sentence is said."""
-    found = fuzzing.fuzz(fuzzing.QUICK if quick else fuzzing.Sizes(), seed)
-    fuzzing.show(found, console)
-    if any(one.faults for one in found):
-        raise typer.Exit(1)
-
-
 @app.command("scaling")
 def run_scaling(threads: Threads = 2, rounds: Rounds = 9, quick: Quick = False, out: Out = None) -> None:
     """Sweeps the number of edges: time and extra memory of a training step, with a plot."""
@@ -129,6 +116,27 @@ def run_scaling(threads: Threads = 2, rounds: Rounds = 9, quick: Quick = False, 
         report.write_json(result, json_path)
         scaling.plot(result, plot_path)
         console.print(f"wrote {json_path.name} and {plot_path.name}")
+
+
+@app.command("fuzz")
+def run_fuzz(
+    smiles: Annotated[int, typer.Option(min=0, help="Mutated SMILES to predict.")] = fuzzing.Sizes.smiles,
+    files: Annotated[int, typer.Option(min=0, help="Mutated files of finished and of interrupted runs.")] = fuzzing.Sizes.files,
+    tables: Annotated[int, typer.Option(min=0, help="Odd tables to predict, evaluate and train with.")] = fuzzing.Sizes.tables,
+    kills: Annotated[
+        int, typer.Option(min=0, help="Processes to kill, of training and of prediction, for each job.")
+    ] = fuzzing.Sizes.kills,
+    seed: Annotated[int, typer.Option(help="Of everything random; the same seed and sizes try the same.")] = 0,
+) -> None:
+    """Tries mutated SMILES, run files and tables, and kills processes; fails where one ends in a traceback or a wrong file."""
+    try:
+        found = fuzzing.fuzz(fuzzing.Sizes(smiles, files, tables, kills), seed, typer.echo)
+    except InputError as error:
+        raise typer.BadParameter(str(error)) from error
+    fuzzing.show(found, console)
+    if any(one.faults for one in found):
+        typer.echo(f"to try the same again: --seed {seed} --smiles {smiles} --files {files} --tables {tables} --kills {kills}")
+        raise typer.Exit(1)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Mutated SMILES and files of runs: nothing may end in a traceback, or in another answer that is not told."""
+"""Mutated SMILES, run files and tables, and killed processes: nothing may end in a traceback or in a wrong file."""
 
 from __future__ import annotations
 
@@ -20,13 +20,17 @@ class Sizes:
     Args:
         smiles: mutated SMILES.
         files: mutated files of runs.
+        tables: odd tables.
+        kills: processes killed, for each of training and prediction of molecules and of networks.
     """
 
     smiles: int = 20_000
     files: int = 500
+    tables: int = 400
+    kills: int = 30
 
 
-QUICK = Sizes(smiles=300, files=60)
+QUICK = Sizes(smiles=300, files=40, tables=20, kills=1)
 
 
 @dataclass
@@ -56,8 +60,11 @@ class Findings:
 
 def fuzz(sizes: Sizes, seed: int, say: Callable[[str], None] = lambda text: None) -> list[Findings]:
     """Tries everything, the same for the same seed, and returns what was found."""
+    from benchmarks.fuzz.checkpoints import fuzz_checkpoints
+    from benchmarks.fuzz.kills import fuzz_kills
     from benchmarks.fuzz.run_files import fuzz_run_files
     from benchmarks.fuzz.smiles import fuzz_smiles
+    from benchmarks.fuzz.tables import fuzz_tables
     from benchmarks.fuzz.trained import train_both
 
     found = []
@@ -66,7 +73,10 @@ def fuzz(sizes: Sizes, seed: int, say: Callable[[str], None] = lambda text: None
         runs = train_both(folder)
         parts: list[tuple[Callable[..., list[Findings]], int]] = [
             (fuzz_smiles, sizes.smiles),
-            (fuzz_run_files, sizes.files),
+            (fuzz_run_files, sizes.files * 4 // 5),
+            (fuzz_checkpoints, sizes.files - sizes.files * 4 // 5),
+            (fuzz_tables, sizes.tables),
+            (fuzz_kills, sizes.kills),
         ]
         for part, size in parts:
             if not size:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import struct
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -11,7 +12,7 @@ from shutil import copytree
 from typing import Any
 
 from benchmarks.fuzz import Findings
-from benchmarks.fuzz.trained import Runs, refusal
+from benchmarks.fuzz.trained import Runs, no_numbers, read_back, refusal
 from graphattn.estimators.manifest import write_manifest
 from graphattn.runs import MoleculeTable, evaluate_molecules, evaluate_nodes, predict_molecules, predict_nodes
 
@@ -22,6 +23,8 @@ _ODD: tuple[Any, ...] = (
     *(None, True, False, 0, -1, 1, 2, 0.5, -0.0, 10**6, 10**19, 10**400, float("nan"), float("inf"), -float("inf")),
     *("", "a", "0", "\x00", "\ud800", "a" * 10_000, [], [None], [[]], {}, {"a": 1}, ["a", "a"], [1, 2, 3]),
 )
+
+_ODD_WEIGHTS = (float("nan"), float("inf"), -float("inf"), 1e30, -3e38, 1e-45)
 
 
 def fuzz_run_files(runs: Runs, folder: Path, number: int, seed: int) -> list[Findings]:
@@ -43,7 +46,7 @@ def fuzz_run_files(runs: Runs, folder: Path, number: int, seed: int) -> list[Fin
             sealed = turn % 4 == 3
             found = resealed if sealed else as_found
             name = rng.choice([name for name in _FILES if not (sealed and name == "manifest.json")])
-            content, what = _mutate(name, files[name], rng, values=sealed)
+            content, what = _mutate_sealed(name, files[name], rng) if sealed else mutate(name, files[name], rng)
             (run / name).write_bytes(content) if content is not None else (run / name).unlink()
             if sealed:
                 write_manifest(run)
@@ -56,6 +59,8 @@ def fuzz_run_files(runs: Runs, folder: Path, number: int, seed: int) -> list[Fin
             else:
                 if same:
                     found.outcomes["the same answer"] += 1
+                elif sealed and no_numbers(read_back(out)):
+                    found.fault(f"{job}, {name}, {what}: predicts no numbers, and says nothing")
                 elif sealed:
                     found.outcomes["the answer of other values"] += 1
                 elif name == "splits.json" and content is None:
@@ -69,9 +74,20 @@ def fuzz_run_files(runs: Runs, folder: Path, number: int, seed: int) -> list[Fin
     return [as_found, resealed]
 
 
-def _mutate(name: str, content: bytes, rng: random.Random, *, values: bool) -> tuple[bytes | None, str]:
+def _mutate_sealed(name: str, content: bytes, rng: random.Random) -> tuple[bytes | None, str]:
+    """A change of values, as only they matter where the manifest fits."""
+    if name in _JSON:
+        return _mutate_value(content, rng)
+    if rng.random() < 0.5:
+        return mutate(name, content, rng)
+    header = 8 + int.from_bytes(content[:8], "little")
+    place, odd = header + 4 * rng.randrange((len(content) - header) // 4), rng.choice(_ODD_WEIGHTS)
+    return content[:place] + struct.pack("<f", odd) + content[place + 4 :], f"the number at {place} set to {odd}"
+
+
+def mutate(name: str, content: bytes, rng: random.Random) -> tuple[bytes | None, str]:
     """The content after a change, None for no file; and the change in words."""
-    if name in _JSON and (values or rng.random() < 0.3):
+    if name.endswith(".json") and rng.random() < 0.3:
         return _mutate_value(content, rng)
     place, kind = rng.randrange(len(content)), rng.randrange(8)
     # The header of the weights is where most bytes mean something.

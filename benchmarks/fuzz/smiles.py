@@ -12,39 +12,18 @@ from graphattn.runs import predict_molecules
 
 _ROWS = 1000
 _TOKEN = re.compile(r"\[[^\]]*\]|Br|Cl|%\d\d|.", re.DOTALL)
-_CHARACTERS = (
-    "CNOSPFIBcnosp[]()=#$:/\\.+-@%0123456789Hh*~><&!?{}|^_;,'\"` \t\r\nAZaz\x00\x07\x7f\u00e9\u0416\u2212\u200b\ufeff\U0001f600"
-)
+_CHARACTERS = "CNOSPFIBcnosp[]()=#$:/\\.+-@%0123456789Hh*~><&!?{}|^_;,'\"` \t\r\nAZaz"
+_CHARACTERS += "\x00\x07\x7f\u00e9\u0416\u2212\u200b\ufeff\U0001f600"
 _TOKENS = (
     *("[nH]", "[C@@H]", "[O-]", "[N+]", "[2H]", "[Fe+2]", "[U]", "[*:1]", "[C+200]", "[99999C]", "[]", "[Xx]", "[CH99]"),
-    *(
-        "%10",
-        "%99",
-        "%(1000)",
-        "1",
-        "0",
-        "(",
-        ")",
-        "()",
-        ".",
-        "..",
-        "=",
-        "#",
-        "$",
-        "/",
-        "\\",
-        "c1ccccc1",
-        "C1CC1",
-        ">>",
-        "C" * 300,
-    ),
-    *(" |$R$|", " a name", "\t", "[H]", "[H][H]", "[CH4-]", "[Si](C)(C)C", "[Pt]", "[Na+].[Cl-]", "b1ccccc1", "[te]", "[se]"),
-    "C" * 300,
+    *("%10", "%99", "%(1000)", "1", "0", "(", ")", "()", ".", "..", "=", "#", "$", "/", "\\", "c1ccccc1", "C1CC1", ">>"),
+    *("C" * 300, " |$R$|", " a name", "\t", "[H]", "[H][H]", "[CH4-]", "[Si](C)(C)C", "[Pt]", "[Na+].[Cl-]", "b1ccccc1"),
+    *("[te]", "[se]"),
 )
 
 
 def mutate(text: str, others: list[str], rng: random.Random) -> str:
-    """A SMILES with one change, or some,, of characters or of tokens."""
+    """A SMILES with one change, or some, of characters or of tokens."""
     tokens = rng.random() < 0.5
     parts = _TOKEN.findall(text) if tokens else list(text)
     for _ in range(rng.choice((1, 1, 1, 2, 4))):

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from graphattn.data import load_molecules
 from graphattn.errors import InputError
+from graphattn.estimators.base import GraphEstimator
 from graphattn.runs import MoleculeTable, NetworkFiles, RunOptions, train_molecules, train_nodes
 
 MOLECULE_PARAMS: dict[str, Any] = {"channels": 16, "num_layers": 1, "heads": 2, "epochs": 3}
@@ -99,3 +103,28 @@ def wrong_answers(answer: list[list[str]], given: list[list[str]]) -> str | None
         if "\n" in got[error]:
             return f"row {row}, {wanted!r}, has an error of several lines: {got[error]!r}"
     return None
+
+
+def no_numbers(answer: list[list[str]]) -> bool:
+    """Whether a table of predictions has a row that has neither numbers, or a class, nor a reason."""
+    added = [place for place, name in enumerate(answer[0]) if name == "prediction" or name.startswith(("probability", "prob_"))]
+    reason = answer[0].index("error") if "error" in answer[0] else None
+    for row in answer[1:]:
+        if reason is not None and row[reason]:
+            continue
+        if any(row[place].lower() in ("", "nan", "inf", "-inf") for place in added):
+            return True
+    return False
+
+
+@contextmanager
+def with_checkpoints() -> Iterator[None]:
+    """A checkpoint after every epoch, where training would write one every few seconds."""
+    options = GraphEstimator._train_options
+    setattr(  # noqa: B010
+        GraphEstimator, "_train_options", lambda self: dataclasses.replace(options(self), checkpoint_seconds=0.0)
+    )
+    try:
+        yield
+    finally:
+        setattr(GraphEstimator, "_train_options", options)  # noqa: B010

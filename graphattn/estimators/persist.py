@@ -90,6 +90,9 @@ def load_weights(folder: Path, model: nn.Module) -> dict[str, Tensor]:
     types = [name for name in expected if tensors[name].dtype != expected[name].dtype]
     if types:
         raise InputError(f"{path} holds {types[0]} as {tensors[types[0]].dtype}, expected {expected[types[0]].dtype}")
+    for name, tensor in tensors.items():
+        if tensor.is_floating_point() and not bool(tensor.isfinite().all()):
+            raise InputError(f"{path} is damaged: {name} holds what is no finite number")
     model.load_state_dict(tensors, assign=True)
     return source
 

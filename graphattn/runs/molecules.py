@@ -289,7 +289,14 @@ class MoleculeRows(Rows):
 
     def outputs(self, predictor: Predictor[Any], rows: np.ndarray) -> np.ndarray:
         source: MoleculeSource = predictor.source
-        return source.outputs(predictor.model, predictor.task, self._prepare(source).take(rows))[0]
+        outputs, errors = source.outputs(predictor.model, predictor.task, self._prepare(source).take(rows))
+        if errors:  # of usable rows, so that it is the model's
+            first, reason = next(iter(errors.items()))
+            raise InputError(
+                f"{reason} for {len(errors):,} of {len(rows):,} molecules of {self._table.name}, "
+                f"such as {self._table.smiles[rows[first]][:60]!r}"
+            )
+        return outputs
 
     def _prepare(self, source: MoleculeSource) -> MoleculeInputs:
         if self._inputs is None:

@@ -116,10 +116,17 @@ class NetworkSource(Source):
         return TaskJob(task, batches, 1, [Batch(inputs, target[valid], valid)] if len(valid) else [])
 
     def outputs(self, model: nn.Module, task: Task, inputs: dict[str, Any]) -> np.ndarray:
-        """The outputs of every node."""
+        """The outputs of every node.
+
+        Raises:
+            InputError: where one is no finite number.
+        """
         with torch.no_grad():
             raw = model(**inputs)
         outputs: np.ndarray = task.decode(raw).cpu().numpy()
+        bad = np.flatnonzero(~np.isfinite(outputs.reshape(len(outputs), -1)).all(axis=1))
+        if len(bad):
+            raise InputError(f"the model gives no finite value for {len(bad):,} of {len(outputs):,} nodes, first node {bad[0]}")
         return outputs
 
     def check(self, config: dict[str, Any]) -> None:
