@@ -6,9 +6,11 @@ import bz2
 import gzip
 import io
 import lzma
+import tracemalloc
 import zipfile
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from graphattn.chem.files import read_molecules
@@ -103,3 +105,49 @@ def test_a_label_among_the_features_and_edges_of_others(tmp_path: Path) -> None:
     (tmp_path / "e.csv").write_text("8,9\n9,7\n")
     with pytest.raises(InputError, match="no edge has both ends"):
         load_network(tmp_path / "e.csv", tmp_path / "n.csv", ignore_unknown_edges=True)
+
+
+def frame() -> pd.DataFrame:
+    return pd.DataFrame(
+        {"smiles": ["CCO", "CC", "C"], "n": [1, None, 3], "value": [1.5, 2.0, None], "text": ["007", None, "NA"]}
+    )
+
+
+def test_parquet_and_excel_read_as_text(tmp_path: Path) -> None:
+    frame().to_parquet(tmp_path / "t.parquet")
+    frame().to_excel(tmp_path / "t.xlsx", index=False)
+    expected = {"smiles": ["CCO", "CC", "C"], "n": ["1", "", "3"], "value": ["1.5", "2", ""], "text": ["007", "", "NA"]}
+    for name in ("t.parquet", "t.xlsx"):
+        assert read_table(tmp_path / name).to_dict("list") == expected
+        assert read_molecules(tmp_path / name).to_dict("list") == expected
+
+
+def test_the_first_sheet_of_several_is_read_and_said(tmp_path: Path) -> None:
+    with pd.ExcelWriter(tmp_path / "t.xlsx") as book:
+        frame().to_excel(book, sheet_name="assay", index=False)
+        frame().head(1).to_excel(book, sheet_name="notes", index=False)
+    notes: list[str] = []
+    assert len(read_table(tmp_path / "t.xlsx", notes=notes)) == 3
+    assert notes == [f"{tmp_path / 't.xlsx'} has 2 sheets; the first, 'assay', is read"]
+
+
+@pytest.mark.parametrize(("name", "message"), [("t.parquet", "is a damaged Parquet file"), ("t.xlsx", "is a damaged zip file")])
+def test_damaged_workbooks(tmp_path: Path, name: str, message: str) -> None:
+    path = tmp_path / name
+    frame().to_parquet(path) if name == "t.parquet" else frame().to_excel(path, index=False)
+    content = path.read_bytes()
+    path.write_bytes(content[:-100])
+    with pytest.raises(InputError, match=message):
+        read_table(path)
+
+
+def test_a_line_without_end_is_refused_in_a_stream(tmp_path: Path) -> None:
+    with gzip.open(tmp_path / "t.csv.gz", "wb", compresslevel=1) as file:
+        for _ in range(64):
+            file.write(b"C" * (1 << 20))
+    tracemalloc.start()
+    with pytest.raises(InputError, match="has a line of more than 16,777,216 bytes"):
+        read_table(tmp_path / "t.csv.gz")
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 200 * 2**20
