@@ -139,6 +139,9 @@ class RunKind(NamedTuple):
         data = config.get("data", self.default)
         if not isinstance(data, dict) or not self.data <= data.keys():
             raise InputError(f"{run / CONFIG_FILE} {self.no_data}")
+        names = data.get("class_names")
+        if names is not None and not (isinstance(names, list) and all(isinstance(name, (str, int, float)) for name in names)):
+            raise InputError(f"{run / CONFIG_FILE} is damaged: its class_names are no list of names")
         return load_predictor(run, device), data
 
 
