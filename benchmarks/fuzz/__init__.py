@@ -31,7 +31,7 @@ class Sizes:
 
 
 _SHOWN = 10
-QUICK = Sizes(smiles=300, files=40, tables=20, kills=1)
+QUICK = Sizes(smiles=300, files=40, tables=20, kills=0)
 
 
 @dataclass
