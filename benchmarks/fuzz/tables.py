@@ -148,7 +148,7 @@ def _as_read(path: Path) -> list[list[str]]:
     from graphattn.tables import read_table
 
     frame = read_table(path)
-    return [frame.columns.tolist(), *frame.to_numpy(dtype=str, na_value="").tolist()]
+    return [frame.columns.tolist(), *frame.astype(object).to_numpy().tolist()]  # numpy's own text loses zero bytes
 
 
 def _molecule_rows(runs: Runs, rng: random.Random) -> list[list[str]]:

@@ -71,8 +71,12 @@ def write_table(path: Path, rows: list[list[Any]]) -> None:
 
 
 def read_back(path: Path) -> list[list[str]]:
-    with open(path, newline="", encoding="utf-8") as file:
-        return list(csv.reader(file, strict=True))
+    limit = csv.field_size_limit(2**31 - 1)
+    try:
+        with open(path, newline="", encoding="utf-8") as file:
+            return list(csv.reader(file, strict=True))
+    finally:
+        csv.field_size_limit(limit)
 
 
 def refusal(error: Exception) -> str | None:

@@ -72,7 +72,10 @@ def read_config(path: Path, options: Sequence[str], hints: Mapping[str, Any]) ->
     for key, value in content.items():
         name = key.replace("-", "_")
         if name in known:
-            defaults[name] = ",".join(map(str, value)) if isinstance(value, list) and name != "na_values" else value
+            if name == "na_values":  # the one option that may be repeated
+                defaults[name] = value if isinstance(value, list) else [value]
+            else:
+                defaults[name] = ",".join(map(str, value)) if isinstance(value, list) else value
         elif name not in hints:
             names = ", ".join(sorted({*known, *hints}))
             raise InputError(f"{path} has the unknown key '{key}'; known are {names}")

@@ -72,6 +72,8 @@ def predict(
             source = network(screen, dataset, feature_columns, na_values=na_values, **files)
             result = predict_nodes(run, source, out, prediction_column=prediction_column, overwrite=overwrite, device=device)
             screen.say(", ".join(f"{count:,} {name.replace('_', ' ')}" for name, count in result["found"].items()))
+            if dropped := result["found"].get("unknown_edges"):
+                screen.tell(f"{dropped:,} edges left out: an end is not in the node table")
             for note in result["notes"]:
                 screen.say(f"note: {note}")
             screen.say(f"labels are in {shown}")

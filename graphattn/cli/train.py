@@ -134,7 +134,9 @@ def nodes(
 
 
 def show_run(screen: Screen, out: Path, metrics: dict[str, Any], advice: str = "", *, without: tuple[str, ...] = ()) -> None:
-    """Shows the scores of a run, what was odd, and where the files are; with --quiet the scores of the test part alone.
+    """Shows the scores of a run, what was odd, and where the files are.
+
+    With --quiet these are the scores of the test part, what is left out, and where a baseline is better.
 
     Args:
         screen, out, metrics: of the run.
@@ -146,16 +148,16 @@ def show_run(screen: Screen, out: Path, metrics: dict[str, Any], advice: str = "
     if screen.quiet:
         test = ", ".join(f"{name} {score_text(value)}" for name, value in metrics["test"].items())
         screen.result(f"{out}: test {test}" if test else f"{out}: there is no test part to score")
-        return
-    screen.say("")
-    screen.show(score_table(metrics, without=without))
-    screen.say("")
+    else:
+        screen.say("")
+        screen.show(score_table(metrics, without=without))
+        screen.say("")
     for name, scores in metrics["better_on_validation"].items():
         if name not in without:
             for score, value in scores.items():
                 ours, baseline = metrics["valid"][score], name.replace("_", " ")
                 compared = f"baseline {baseline} has a better {score} on valid, {value:.4g}, than the model, {ours:.4g}"
-                screen.say(f"warning: {compared}; {advice}")
+                screen.tell(f"warning: {compared}; {advice}")
     for reason, count in metrics["excluded"].items():
         screen.tell(f"{count:,} rows left out: {reason}")
     if metrics["duplicates_across_splits"]:

@@ -145,6 +145,9 @@ def fit(
             progress.epoch, progress.history, progress.earlier_seconds = state["epoch"], state["history"], state["seconds"]
             best_score = None if state["best_score"] is None else tuple(state["best_score"])
             best_epoch, best_weights = state["best_epoch"], state["best_weights"]
+            _check_state(optimizer, progress, best_epoch, best_score)
+            if best_weights:
+                _check_weights(model, best_weights)
         except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
             what = " ".join(str(error).split())[:200]
             raise InputError(f"{checkpoint} is damaged ({type(error).__name__}: {what}); --overwrite starts again") from None
@@ -217,6 +220,31 @@ def _run(model: nn.Module, options: TrainOptions, identity: str) -> dict[str, An
     shapes = {name: list(value.shape) for name, value in model.state_dict().items()}
     fixed = {name: value for name, value in asdict(options).items() if name != "checkpoint_seconds"}
     return {"options": fixed, "shapes": shapes, "identity": identity}
+
+
+def _check_state(
+    optimizer: torch.optim.Optimizer, progress: EpochReport, best_epoch: int, best_score: tuple[float, ...] | None
+) -> None:
+    """Raises ValueError where training would fail on the values that a checkpoint holds, which torch takes as they come."""
+    if any(type(epoch) is not int or not 0 <= epoch <= progress.epochs for epoch in (progress.epoch, best_epoch)):
+        raise ValueError(f"epochs {progress.epoch!r} and {best_epoch!r}")
+    if not isinstance(progress.history, list) or not isinstance(progress.earlier_seconds, (int, float)):
+        raise ValueError("no history or no time")
+    if best_score is not None and not all(isinstance(value, (int, float)) for value in best_score):
+        raise ValueError(f"best score {best_score!r}")
+    for group in optimizer.param_groups:
+        for parameter in group["params"]:
+            for name, value in optimizer.state.get(parameter, {}).items():
+                shape = torch.Size() if name == "step" else parameter.shape
+                if not isinstance(value, Tensor) or value.shape != shape:
+                    raise ValueError(f"{name} of the optimizer does not fit its parameter")
+
+
+def _check_weights(model: nn.Module, weights: dict[str, Tensor]) -> None:
+    """Raises ValueError where weights are not those of a model."""
+    own = model.state_dict()
+    if weights.keys() != own.keys() or any(weights[name].shape != value.shape for name, value in own.items()):
+        raise ValueError("the best weights are not those of the model")
 
 
 def _refuse_other_run(path: Path, state: dict[str, Any], run: dict[str, Any]) -> None:

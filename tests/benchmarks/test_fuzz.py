@@ -24,7 +24,6 @@ def test_a_short_form_finds_no_fault() -> None:
     assert tried["mutated SMILES"] == QUICK.smiles
     assert tried["mutated run files"] + tried["… with a new manifest"] == QUICK.files * 4 // 5
     assert tried["mutated checkpoints"] + tried["… with a new checksum"] == QUICK.files // 5
-    assert [tried[name] for name in tried if name.startswith("killed")] == [QUICK.kills] * 4
 
 
 @pytest.mark.parametrize(

@@ -82,6 +82,12 @@ def test_markers_of_missing_values_are_kept_in_the_run(cli: Callable) -> None:
     assert json.loads(Path("run/metrics.json").read_text())["excluded"] == {"logp: missing": 1}
     scores = json.loads(cli("evaluate", "run", "t.csv").out)
     assert (scores["rows"], scores["excluded"]) == (len(SMILES) - 1, {"logp: missing": 1})
+    for written in ('"below"', '["below"]'):
+        Path("own.toml").write_text(Path("small.toml").read_text() + f"na-values = {written}\n")
+        result = cli(
+            "train", "molecules", "t.csv", "--target-column", "logp", "--config", "own.toml", "--out", "own", "--overwrite"
+        )
+        assert "1 rows left out: logp: missing" in result.err
 
 
 def test_a_cell_that_is_no_number_is_shown_with_its_line(cli: Callable) -> None:
@@ -112,7 +118,7 @@ def test_cells_with_several_labels_and_names_after_smiles_are_said(cli: Callable
     result = cli(*given, "--out", "run")
     assert result.code == 0, result.err
     assert "16 of 24 cells seem to hold several labels, such as 'a;b'" in " ".join(result.err.split())
-    assert "kind: 3 classes: a 8, a;b 8, b;c 8" in result.err
+    assert "kind: 3 classes: a;b 8, a 8, b;c 8" in result.err
     notes = json.loads(cli("evaluate", "run", "t.csv").out)["notes"]
     assert [note for note in notes if note.startswith("24 SMILES are followed by a space and text")]
 
@@ -141,3 +147,10 @@ def test_how_a_network_was_read_is_said(cli: Callable) -> None:
     assert result.code == 0, result.err
     assert "side: 2 classes: left 10, right 10" in result.err
     assert "features: age number, mean 9.5, std 5.766; job one-hot, 2 categories" in result.err
+
+
+def test_quiet_says_what_is_left_out_of_a_network(nodes: Callable) -> None:
+    with open("edges.csv", "a", encoding="utf-8") as file:
+        file.write("0,nobody\n")
+    result = nodes("predict", "run", *NETWORK, "--ignore-unknown-edges", "--out", "out.csv", "--quiet")
+    assert (result.code, result.err) == (0, "1 edges left out: an end is not in the node table\n")

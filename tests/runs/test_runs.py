@@ -10,9 +10,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import safetensors.torch
 import torch
 
 from graphattn import InputError
+from graphattn.estimators.base import GraphEstimator
+from graphattn.estimators.manifest import write_manifest
 from graphattn.runs import (
     MoleculeTable,
     NetworkFiles,
@@ -26,6 +29,7 @@ from graphattn.runs import (
     train_nodes,
 )
 from graphattn.runs.folder import RunFolder
+from graphattn.train.checkpoint import load_checkpoint, save_checkpoint
 
 SMILES = ["CCO", "CCCC", "c1ccccc1", "CC(=O)O", "CCN", "CCCl", "c1ccncc1", "OCC(O)CO", "CCCCCCCC", "CC(C)=O"]
 SMALL = {"channels": 8, "num_layers": 1, "heads": 1, "epochs": 2}
@@ -320,3 +324,85 @@ def test_features_for_a_run_without(tmp_path, pair):
 def test_the_wrong_id_column(tmp_path, pair):
     with pytest.raises(InputError, match=r"no edge has both ends in the id column 'number': is it the right one"):
         train_nodes(replace(pair, id_column="number"), RunOptions(tmp_path / "other"))
+
+
+def test_two_columns_of_one_name_are_written_as_they_are(tmp_path):
+    train_molecules(table(range(10)), options(tmp_path))
+    (tmp_path / "in.csv").write_text("smiles,note,note\nCCO,a,b\nCCN,c,d\nxx,e,f\n")
+    predict_molecules(tmp_path / "run", tmp_path / "in.csv", tmp_path / "out.csv")
+    lines = [line.split(",") for line in (tmp_path / "out.csv").read_text().splitlines()]
+    assert [line[:3] for line in lines] == [["smiles", "note", "note"], ["CCO", "a", "b"], ["CCN", "c", "d"], ["xx", "e", "f"]]
+    assert lines[0][3:] == ["prediction", "error"]
+
+
+def fill_weights(run, value):
+    """Fills the weights of a run, and writes its manifest anew."""
+    path = run / "model.safetensors"
+    tensors = safetensors.torch.load_file(path)
+    for tensor in tensors.values():
+        if tensor.is_floating_point():
+            tensor.fill_(value)
+    safetensors.torch.save_file(tensors, path)
+    write_manifest(run)
+
+
+def test_weights_that_are_no_numbers(tmp_path, pair):
+    run = tmp_path / "run"
+    fill_weights(run, float("nan"))
+    with pytest.raises(InputError, match=r"model\.safetensors is damaged: .* holds what is no finite number"):
+        predict_nodes(run, pair, tmp_path / "labels.csv")
+    assert not (tmp_path / "labels.csv").exists()
+
+
+def test_a_model_of_nodes_that_overflows(tmp_path, pair):
+    fill_weights(tmp_path / "run", 3e38)
+    for use in (
+        lambda: predict_nodes(tmp_path / "run", pair, tmp_path / "o.csv"),
+        lambda: evaluate_nodes(tmp_path / "run", pair),
+    ):
+        with pytest.raises(InputError, match="the model gives no finite value for 2 of 2 nodes, first node 0"):
+            use()
+    assert not (tmp_path / "o.csv").exists()
+
+
+def test_a_model_of_molecules_that_overflows(tmp_path):
+    train_molecules(table(range(10)), options(tmp_path))
+    fill_weights(tmp_path / "run", 3e38)
+    with pytest.raises(InputError, match="the model gives no finite value for 10 of 10 molecules of a table, such as 'CCO'"):
+        evaluate_molecules(tmp_path / "run", table(range(10)))
+    result = predict_molecules(tmp_path / "run", table(range(10)), tmp_path / "out.csv")
+    assert result["errors"] == {"the model gives no finite value": 10}
+
+
+def test_class_names_that_are_no_list(tmp_path, pair):
+    path = tmp_path / "run" / "config.json"
+    config = json.loads(path.read_text())
+    config["data"]["class_names"] = 2
+    path.write_text(json.dumps(config))
+    write_manifest(tmp_path / "run")
+    with pytest.raises(InputError, match="its class names must be a list of text"):
+        predict_nodes(tmp_path / "run", pair, tmp_path / "labels.csv")
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (lambda state: state.update(epoch=[1]), r"epochs \[1\] and 1"),
+        (lambda state: state["optimizer"]["state"][0].update(exp_avg=torch.zeros(7)), "exp_avg of the optimizer does not fit"),
+        (lambda state: state["optimizer"]["state"][0].update(step=torch.zeros(7)), "step of the optimizer does not fit"),
+    ],
+)
+def test_a_checkpoint_with_other_values(tmp_path, monkeypatch, change, reason):
+    monkeypatch.setattr(
+        GraphEstimator,
+        "_train_options",
+        lambda self, given=GraphEstimator._train_options: replace(given(self), checkpoint_seconds=0.0),
+    )
+    with pytest.raises(KeyboardInterrupt):
+        train_molecules(table(range(10)), options(tmp_path, params={**SMALL, "epochs": 3}, report=stop_after(2)))
+    path = tmp_path / "run.partial" / "checkpoint.pt"
+    state = load_checkpoint(path)
+    change(state)
+    save_checkpoint(path, state)
+    with pytest.raises(InputError, match=rf"checkpoint\.pt is damaged \(ValueError: {reason}.*--overwrite starts again"):
+        train_molecules(table(range(10)), options(tmp_path, params={**SMALL, "epochs": 3}, resume=True))
