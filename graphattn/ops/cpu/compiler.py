@@ -101,6 +101,12 @@ class _Codegen(JITCPUCodegen):
     def _get_host_cpu_features(self) -> str:
         return self._level.features
 
+    def magic_tuple(self) -> tuple[str, str, str]:
+        """What numba keeps machine code by: whoever compiled it, it holds for the level."""
+        if self._level.name == NATIVE:
+            return (self._llvm_module.triple, self._level.processor, self._level.features)
+        return (self._llvm_module.triple, self._level.name, "")
+
 
 class _Target(CPUTarget):
     """Numba's own target, but for the code generator."""

@@ -24,7 +24,7 @@ from types import ModuleType
 from typing import Any, NamedTuple
 
 from graphattn.ops.cpu import store
-from graphattn.ops.cpu.level import requested
+from graphattn.ops.cpu.level import NATIVE, requested
 
 Constants = tuple[tuple[str, int | str | bool], ...]
 
@@ -96,7 +96,8 @@ def target() -> tuple[str, ...]:
 
     level = requested()
     compilers = (f"numba {numba.__version__}", f"llvmlite {llvmlite.__version__}")
-    return (binding.get_process_triple(), level.name, level.processor, level.features, *compilers)
+    machine = (level.processor, level.features) if level.name == NATIVE else ()
+    return (binding.get_process_triple(), level.name, *machine, *compilers)
 
 
 @cache
@@ -127,7 +128,7 @@ def _module(templates: tuple[str, ...], constants: Constants) -> ModuleType:
     """Runs the text of a specialisation as a module of its own, which has a file if the store can keep one."""
     header = "".join(f"{name} = {value!r}\n" for name, value in constants)
     text = header + "\n".join(_template(name) for name in templates)
-    shared = [(Path(__file__).parent / name).read_text(encoding="utf-8") for name in ("simd.py", "compiler.py")]
+    shared = [(Path(__file__).parent / name).read_text(encoding="utf-8") for name in ("simd.py", "compiler.py", "level.py")]
     digest = hashlib.sha256("\0".join((text, *shared, *target())).encode()).hexdigest()
     name = f"{templates[-1]}_{digest[:20]}"
     path = store.keep_source(name, text)

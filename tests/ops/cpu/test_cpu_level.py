@@ -165,5 +165,6 @@ def test_backends_shows_the_level(monkeypatch: pytest.MonkeyPatch, capsys: pytes
     monkeypatch.setattr(backends_screen, "requested", lambda: level.Level("x86-64-v3", "x86-64-v3", "", 256))
     monkeypatch.setattr(backends_screen, "served", lambda: ("x86-64-v3", "native"))
     graphattn.backends()
-    line = next(line for line in capsys.readouterr().out.splitlines() if line.startswith("GRAPHATTN_CPU_LEVEL"))
+    lines = capsys.readouterr().out.splitlines()
+    line = next(line.rstrip() for line in lines if line.startswith("GRAPHATTN_CPU_LEVEL"))
     assert line.split(maxsplit=1)[1] == "x86-64-v3, vectors of 256 bits; this processor serves x86-64-v3, native"
