@@ -29,7 +29,7 @@ class StructuralTransform(BaseTransform):
         version: raised whenever `compute` changes its values, so that `precompute` does not read old ones from its cache.
         weight: the attribute of the data that holds edge weights, or None where every edge counts 1.
         turns: whether a small change to a graph may change all values, as a basis of eigenvectors turns. A model of one network
-            keeps the values that it was trained with, and `extend`s them to the network as it is later.
+            keeps the values of its training, and `extend` gives those of the network as it is later.
     """
 
     adds: ClassVar[Mapping[str, Place]]
