@@ -28,12 +28,13 @@ print(f"RMSE {scores.mean():.3f} ± {scores.std():.3f} over three folds; standar
 assert scores.mean() < 0.6 * np.std(logp)
 
 # %%
-# ``predict`` gives NaN for a SMILES that cannot be read.
+# ``outputs`` gives NaN, and the reason, for a SMILES that cannot be read; ``predict`` gives the training mean, with a warning.
 
 model.fit(smiles, logp)
 some = ["CCO", "c1ccccc1", "not a molecule"]
-for text, value in zip(some, model.predict(some), strict=True):
-    print(f"{text:>15}  {value:6.2f}")
+values, reasons = model.outputs(some)
+for row, (text, value) in enumerate(zip(some, values[:, 0], strict=True)):
+    print(f"{text:>15}  {value:6.2f}  {reasons.get(row, '')}")
 
 # %%
 # Each molecule is predicted by the model of the fold that did not see it.

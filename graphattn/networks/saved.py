@@ -80,8 +80,11 @@ def _torch(path: str | Path) -> Mapping[str, Any]:
 
     with open_binary(path) as file:
         stream = io.BytesIO(file.read(MOST_BYTES))
+    known = torch.serialization.get_safe_globals()
+    # Those that torch_geometric has registered itself stay: the end of the block would take them away.
+    more = [kind for kind in (Data, DataEdgeAttr, DataTensorAttr, GlobalStorage) if kind not in known]
     try:
-        with torch.serialization.safe_globals([Data, DataEdgeAttr, DataTensorAttr, GlobalStorage]):
+        with torch.serialization.safe_globals(more):
             content = torch.load(stream, map_location="cpu", weights_only=True)
     except Exception:  # whatever the file makes of torch's reader; its message would advise to run the file's code
         raise InputError(

@@ -59,7 +59,9 @@ def test_saved_tensors_and_arrays(tmp_path: Path, form: str) -> None:
         np.savez(path, x=data.x.numpy(), edge_index=data.edge_index.numpy(), y=data.y.numpy())
     else:
         torch.save(data if form == "data" else data.to_dict(), path)
+    known = set(map(repr, torch.serialization.get_safe_globals()))
     network = load_network(path, label_column="y", feature_columns=["x"])
+    assert set(map(repr, torch.serialization.get_safe_globals())) == known  # what other code may load stays as it was
     assert network.report == {"nodes": 4, "edges": 3, "unlabelled": 1}
     assert (network.ids, network.data.y.tolist()) == (["0", "1", "2", "3"], [0, -1, 1, 1])
     np.testing.assert_allclose(network.data.x.to_dense().flatten(), np.array([-2, -1, 0, 3]) / 3.5**0.5, rtol=1e-5)
