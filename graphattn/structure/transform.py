@@ -6,6 +6,7 @@ from abc import abstractmethod
 from collections.abc import Mapping
 from typing import Any, ClassVar, Literal
 
+import torch
 from torch import Tensor
 from torch_geometric.data import Data
 from torch_geometric.transforms import BaseTransform
@@ -56,20 +57,20 @@ class StructuralTransform(BaseTransform):
         """The attributes in `adds`, name → values: those of nodes and node numbers in `graphs`' own order."""
 
     def extend(self, graphs: Graphs, values: dict[str, Tensor], known: Tensor) -> dict[str, Tensor]:
-        """The attributes in `adds` of a graph that has changed since some were computed; only of transforms that `turn`.
+        """The attributes in `adds` of a graph that has changed since some were computed: by default they are computed again.
 
         Args:
             graphs: the graph as it is now.
             values: attribute → the values of before, [nodes, columns]; anything where a node is not known.
             known: which nodes were there before, bool, [nodes].
         """
-        raise NotImplementedError(f"{type(self).__name__} turns, and so must have extend and agreement")
+        return self.compute(graphs)
 
     def agreement(self, graphs: Graphs, values: dict[str, Tensor], known: Tensor) -> Tensor:
         """What tells whether values belong to a graph, [columns]: about the same on the graph that they were computed on and on
-        one that differs little from it, and about 0 on another graph. Arguments as in `extend`.
+        one that differs little from it, and about 0 on another graph. By default nothing does. Arguments as in `extend`.
         """
-        raise NotImplementedError(f"{type(self).__name__} turns, and so must have extend and agreement")
+        return torch.zeros(0)
 
     def forward(self, data: Data) -> Data:
         graphs = read_graphs(data, self.weight)
