@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple, get_type_hints
+from typing import Any, NamedTuple, get_type_hints
 
 import torch
 from torch import Tensor
@@ -138,7 +138,7 @@ def empty_outputs(inputs: Inputs, query: Tensor, value: Tensor) -> tuple[Tensor,
 
 def empty_gradients(inputs: Inputs, needs: list[bool]) -> Gradients:
     """Room for the gradients; `needs` says which of the first inputs want one."""
-    needed = dict(zip(Gradients._fields, needs, strict=True))
+    needed: Any = Gradients._make(needs)
     none = inputs.query.new_empty(0)
 
     def like(tensor: Tensor | None, wanted: bool = True) -> Tensor:
@@ -151,10 +151,10 @@ def empty_gradients(inputs: Inputs, needs: list[bool]) -> Gradients:
         like(inputs.key),
         like(inputs.value),
         like(inputs.weight),
-        like(inputs.bias, needed["bias"]),
+        like(inputs.bias, needed.bias),
         # Several heads add to the gradient of an edge's features.
         none
-        if inputs.attr is None or not needed["attr"]
+        if inputs.attr is None or not needed.attr
         else torch.zeros_like(inputs.attr, memory_format=torch.contiguous_format),
         like(inputs.edge_key),
     )

@@ -7,8 +7,9 @@ microseconds in the kernels, so this file is frugal with what it does in Python.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable
 from functools import cache
+from operator import itemgetter
 
 import torch
 from torch import Tensor
@@ -20,28 +21,35 @@ from graphattn.ops.inputs import Inputs, compute_type, empty_gradients, empty_ou
 from graphattn.ops.memory import empty
 from graphattn.ops.normaliser import normaliser_of
 
+# The address of a kernel, and what picks its arguments, in its order, from those by name.
+Entry = tuple[int, Callable[[dict[str, int]], tuple[int, ...]]]
+
+# The address of a table's first row and the distance of its rows, in bytes; and those of two tables.
+Rows = tuple[int, int]
+Pair = tuple[Rows, Rows]
+
 # Nodes of a graph up to which full attention is a small dense product; larger graphs go edge by edge.
 MOST_DENSE_NODES = 1024
 
 
 @cache
-def _dense_kernel(form: Form, function: str) -> tuple[int, tuple[str, ...]]:
+def _dense_kernel(form: Form, function: str) -> Entry:
     return _entry(form.dense_kernel(function))
 
 
 @cache
-def _kernel(form: Form, function: str, columns: bool) -> tuple[int, tuple[str, ...]]:
+def _kernel(form: Form, function: str, columns: bool) -> Entry:
     return _entry(form.kernel(function, columns))
 
 
-def _entry(kernel: Kernel) -> tuple[int, tuple[str, ...]]:
-    """The address of a kernel, and the names of its arguments."""
-    return address(kernel), argument_names(kernel)
+def _entry(kernel: Kernel) -> Entry:
+    return address(kernel), itemgetter(*argument_names(kernel))
 
 
-def _call(entry: tuple[int, tuple[str, ...]], arguments: Mapping[str, int], num_items: int) -> None:
-    kernel, names = entry
-    run(kernel, [0 if name == "_" else arguments[name] for name in names], num_items)
+def _call(entry: Entry, arguments: dict[str, int], num_items: int) -> None:
+    kernel, pick = entry
+    arguments["_"] = 0  # the counter of items, and what a kernel does not read
+    run(kernel, pick(arguments), num_items)
 
 
 def _form(inputs: Inputs, query: Tensor, value: Tensor) -> Form:
@@ -66,19 +74,19 @@ def _address(tensor: Tensor | None) -> int:
     return 0 if tensor is None else tensor.data_ptr()
 
 
-def _stride(rows: Tensor | None) -> int:
-    """The distance of rows in bytes."""
-    return 0 if rows is None else rows.stride(0) * rows.element_size()
+def _rows(tensor: Tensor) -> Rows:
+    return tensor.data_ptr(), tensor.stride(0) * tensor.element_size()
 
 
 def _tables(query: Tensor, key: Tensor, value: Tensor) -> dict[str, int]:
+    (queries, query_stride), (keys, key_stride), (values, value_stride) = _rows(query), _rows(key), _rows(value)
     return {
-        "queries": query.data_ptr(),
-        "query_stride": _stride(query),
-        "keys": key.data_ptr(),
-        "key_stride": _stride(key),
-        "values": value.data_ptr(),
-        "value_stride": _stride(value),
+        "queries": queries,
+        "query_stride": query_stride,
+        "keys": keys,
+        "key_stride": key_stride,
+        "values": values,
+        "value_stride": value_stride,
     }
 
 
@@ -185,15 +193,16 @@ def backward(
     if inputs.key is None:
         of_query, of_key, of_value = of_query.unbind(1)
     if form.dense and _fits(inputs):
+        (queries, query_stride), (keys, key_stride), (values, value_stride) = _rows(of_query), _rows(of_key), _rows(of_value)
         arguments = _tables(query, key, value) | {
             "gradient": gradient.data_ptr(),
             "statistics": kept.data_ptr(),
-            "of_queries": of_query.data_ptr(),
-            "of_query_stride": _stride(of_query),
-            "of_keys": of_key.data_ptr(),
-            "of_key_stride": _stride(of_key),
-            "of_values": of_value.data_ptr(),
-            "of_value_stride": _stride(of_value),
+            "of_queries": queries,
+            "of_query_stride": query_stride,
+            "of_keys": keys,
+            "of_key_stride": key_stride,
+            "of_values": values,
+            "of_value_stride": value_stride,
             "bias_gradient": gradients.bias.data_ptr(),
         }
         _run_dense(form, "blocks_backward", inputs, arguments)
@@ -220,44 +229,48 @@ def backward(
     }
 
     def sweep(
-        columns: bool, layout: dict[str, int], items: Tensor, own: list[Tensor], other: list[Tensor], own_out: Tensor,
-        value_out: Tensor | None,
-    ) -> None:  # fmt: skip
+        columns: bool, layout: dict[str, int], items: Tensor, own: Pair, other: Pair, own_out: Rows, value_out: Rows
+    ) -> None:
         states = _states(items, length, query.dtype)
-        arguments = shared | layout | {
+        (own_keys, own_key_stride), (own_values, own_value_stride) = own
+        (other_keys, other_key_stride), (other_values, other_value_stride) = other
+        arguments = {
+            **shared,
+            **layout,
             "num_items": items.shape[0],
             "items": items.data_ptr(),
-            "own_keys": own[0].data_ptr(),
-            "own_key_stride": _stride(own[0]),
-            "own_values": own[1].data_ptr(),
-            "own_value_stride": _stride(own[1]),
-            "other_keys": other[0].data_ptr(),
-            "other_key_stride": _stride(other[0]),
-            "other_values": other[1].data_ptr(),
-            "other_value_stride": _stride(other[1]),
-            "own_out": own_out.data_ptr(),
-            "own_out_stride": _stride(own_out),
-            "value_out": _address(value_out),
-            "value_out_stride": _stride(value_out),
+            "own_keys": own_keys,
+            "own_key_stride": own_key_stride,
+            "own_values": own_values,
+            "own_value_stride": own_value_stride,
+            "other_keys": other_keys,
+            "other_key_stride": other_key_stride,
+            "other_values": other_values,
+            "other_value_stride": other_value_stride,
+            "own_out": own_out[0],
+            "own_out_stride": own_out[1],
+            "value_out": value_out[0],
+            "value_out_stride": value_out[1],
             "states": _address(states),
-        }  # fmt: skip
+        }
         _call(_kernel(form, "backward", columns), arguments, items.shape[0])
         if states is not None or (sums is not None and not columns):
             _call(_kernel(form, "backward_merge", columns), arguments, 1)
 
-    of_targets, of_sources = [query, gradient], [key, value]
+    of_targets, of_sources = (_rows(query), _rows(gradient)), (_rows(key), _rows(value))
     rows = {
         "pointers": inputs.row_pointers.data_ptr(),
         "neighbours": inputs.row_neighbours.data_ptr(),
         "edge_list": _address(inputs.row_edges),
     }
-    sweep(False, rows, inputs.row_items, of_targets, of_sources, of_query, None)
+    sweep(False, rows, inputs.row_items, of_targets, of_sources, _rows(of_query), (0, 0))
     columns = {
         "pointers": inputs.column_pointers.data_ptr(),
         "neighbours": inputs.column_neighbours.data_ptr(),
         "edge_list": _address(inputs.column_edges),
     }
-    sweep(True, columns, inputs.column_items, of_sources, of_targets, of_key, None if form.shared else of_value)
+    of_values = (0, 0) if form.shared else _rows(of_value)
+    sweep(True, columns, inputs.column_items, of_sources, of_targets, _rows(of_key), of_values)
     if sums is None:
         return gradients
     # A copy: a view of the first would keep the sums of all items alive.

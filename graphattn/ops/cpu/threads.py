@@ -17,6 +17,7 @@ import functools
 import os
 import struct
 import sys
+from array import array
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -74,13 +75,14 @@ def run(kernel: int, arguments: Sequence[int], num_items: int) -> None:
         arguments: 64-bit integers: addresses, sizes, and floats packed by `float_bits`.
         num_items: number of items of work.
     """
-    packed = (ctypes.c_int64 * len(arguments))(*arguments)
+    packed = array("q", arguments)
+    where = packed.buffer_info()[0]
     threads = min(torch.get_num_threads(), num_items)
     enter = _openmp() if threads > 1 and not _forked else None
     if enter is None:
-        _serial(kernel)(ctypes.addressof(packed))
+        _serial(kernel)(where)
     else:
-        enter(kernel, ctypes.addressof(packed), threads, 0)
+        enter(kernel, where, threads, 0)
 
 
 @functools.cache
