@@ -42,9 +42,23 @@ def crippen_contributions(smiles: str) -> npt.NDArray[np.float64]:
 
 def contributions_of(mol: Any) -> npt.NDArray[np.float64]:
     """`crippen_contributions` of an RDKit molecule."""
+    return types_and_contributions(mol)[1]
+
+
+def crippen_types(mol: Any) -> list[str]:
+    """The type of each atom in the table of Wildman and Crippen, such as "C1"; "" where it has none."""
+    types = [""] * mol.GetNumAtoms()
+    rdMolDescriptors._CalcCrippenContribs(mol, True, [0] * len(types), types)
+    return types
+
+
+def types_and_contributions(mol: Any) -> tuple[list[str], npt.NDArray[np.float64]]:
+    """`crippen_types` and `crippen_contributions` at once."""
     explicit = Chem.AddHs(mol)  # appends the hydrogens after the atoms there are
-    contributions = np.array([logp for logp, _ in rdMolDescriptors._CalcCrippenContribs(explicit)], dtype=np.float64)
+    types = [""] * explicit.GetNumAtoms()
+    numbers = rdMolDescriptors._CalcCrippenContribs(explicit, True, [0] * len(types), types)
+    contributions = np.array([logp for logp, _ in numbers], dtype=np.float64)
     atoms = mol.GetNumAtoms()
     owners = [atom.GetNeighbors()[0].GetIdx() for atom in list(explicit.GetAtoms())[atoms:]]
     np.add.at(contributions, owners, contributions[atoms:])
-    return contributions[:atoms]
+    return types[:atoms], contributions[:atoms]

@@ -13,10 +13,12 @@ import numpy.typing as npt
 from rdkit import Chem, rdBase
 from rdkit.Chem import rdCIPLabeler
 
-from graphattn.chem.records import MoleculeRecords, join_records, record_of
+from graphattn.chem.crippen import crippen_types, types_and_contributions
+from graphattn.chem.records import BAD_RECORD, MoleculeRecords, Record, join_records, record_of
 from graphattn.chem.smiles import read_smiles, reason_of
+from graphattn.chem.surroundings import SURROUNDINGS, surroundings
 
-FEATURE_VERSION = 1
+FEATURE_VERSION = 2
 """Raised whenever the same SMILES would give other numbers; part of the cache's key and of every saved model."""
 
 _ELEMENTS = (
@@ -33,6 +35,7 @@ ATOM_FEATURES: dict[str, tuple[str, ...]] = {
     "aromatic": ("yes",),
     "ring": ("yes",),
     "chirality": ("none", "R", "S", "r", "s", "other"),
+    **SURROUNDINGS,
 }
 """Feature → its values, in column order: each value is one column, and exactly one of them is 1. A feature with one
 value is a flag: its column is 0 or 1. Degree counts neighbours in the graph, hydrogens those that are not in it."""
@@ -108,14 +111,12 @@ def featurise_chunk(smiles: Sequence[object], describe: bool = False) -> Molecul
         for position, text in enumerate(smiles):
             mol, reason = read_smiles(text)
             try:
-                record = None if records is None else record_of(mol)
-                # "@" is how SMILES writes a stereocentre.
-                codes = ([], [], []) if mol is None else _codes(mol, is_chiral="@" in str(text))
+                record, codes = (BAD_RECORD, _NO_CODES) if mol is None else _encode(mol, str(text), describe)
             except Exception as problem:  # RDKit has errors of many kinds, and each is this molecule's alone
-                reason, record, codes = reason_of(problem), record_of(None), ([], [], [])
+                reason, record, codes = reason_of(problem), BAD_RECORD, _NO_CODES
             if reason:
                 errors[position] = reason
-            if records is not None and record is not None:
+            if records is not None:
                 records.add(record)
             first = atom_ptr[-1]
             atoms.extend(codes[0])
@@ -185,19 +186,30 @@ _CHIRALITY = {value: code for code, value in enumerate(ATOM_FEATURES["chirality"
 _BOND_TYPE = {Chem.BondType.names[value.upper()]: code for code, value in enumerate(BOND_FEATURES["type"][:-1])}
 _STEREO = {Chem.BondStereo.names[f"STEREO{value.upper()}"]: code for code, value in enumerate(BOND_FEATURES["stereo"][:-1])}
 _NO_ELEMENT, _MORE_DEGREE, _NO_CHARGE, _MORE_HYDROGENS, _NO_HYBRIDISATION, _, _, _NO_CHIRALITY = (
-    len(values) - 1 for values in ATOM_FEATURES.values()
+    len(ATOM_FEATURES[name]) - 1 for name in ATOM_FEATURES if name not in SURROUNDINGS
 )
 _NO_BOND_TYPE, _, _, _NO_STEREO = (len(values) - 1 for values in BOND_FEATURES.values())
 _ACHIRAL = Chem.ChiralType.CHI_UNSPECIFIED
 
 
-def _codes(mol: Any, is_chiral: bool) -> tuple[list[int], list[int], list[tuple[int, int]]]:
-    """The codes of all atoms and all bonds, and the two atoms of each bond."""
-    if is_chiral:
+Codes = tuple[list[int], list[int], list[tuple[int, int]]]
+_NO_CODES: Codes = ([], [], [])
+
+
+def _encode(mol: Any, smiles: str, describe: bool) -> tuple[Record, Codes]:
+    """The record of a molecule, if it is asked for, and the codes of its atoms and bonds with the two atoms of each bond."""
+    record = BAD_RECORD
+    if describe:
+        types, contributions = types_and_contributions(mol)
+        record = record_of(mol, float(contributions.sum()))
+    else:
+        types = crippen_types(mol)
+    if "@" in smiles:  # is how SMILES writes a stereocentre
         _label_chirality(mol)
-    atoms = [code for atom in mol.GetAtoms() for code in _atom_codes(atom)]
+    around = surroundings(mol, types)
+    atoms = [code for atom, more in zip(mol.GetAtoms(), around, strict=True) for code in (*_atom_codes(atom), *more)]
     bonds = [code for bond in mol.GetBonds() for code in _bond_codes(bond)]
-    return atoms, bonds, [(bond.GetBeginAtomIdx(), bond.GetEndAtomIdx()) for bond in mol.GetBonds()]
+    return record, (atoms, bonds, [(bond.GetBeginAtomIdx(), bond.GetEndAtomIdx()) for bond in mol.GetBonds()])
 
 
 def _atom_codes(atom: Any) -> tuple[int, ...]:

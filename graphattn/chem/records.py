@@ -10,12 +10,15 @@ import numpy as np
 import numpy.typing as npt
 from rdkit import Chem
 
-from graphattn.chem.crippen import contributions_of
 from graphattn.chem.murcko import scaffold_of
 from graphattn.chem.smiles import as_seen
 
 RECORD_VERSION = 2
 """Raised whenever the same SMILES would have another record; part of the cache's key."""
+
+Record = tuple[str, str, float]
+BAD_RECORD: Record = ("", "", float("nan"))
+"""That of a bad SMILES."""
 
 
 @dataclass
@@ -33,8 +36,8 @@ class MoleculeRecords:
     scaffolds: list[str] = field(default_factory=list)
     logp: list[float] = field(default_factory=list)
 
-    def add(self, record: tuple[str, str, float]) -> None:
-        """Appends what `record_of` found of a molecule."""
+    def add(self, record: Record) -> None:
+        """Appends what `record_of` found of a molecule, or `BAD_RECORD`."""
         for values, value in zip((self.canonical, self.scaffolds, self.logp), record, strict=True):
             values.append(value)  # type: ignore[attr-defined]
 
@@ -53,11 +56,9 @@ class MoleculeRecords:
         return cls(_lines(arrays["canonical"], len(logp)), _lines(arrays["scaffolds"], len(logp)), logp)
 
 
-def record_of(mol: Any) -> tuple[str, str, float]:
-    """Canonical SMILES, scaffold and logP of a molecule, or of None for a bad SMILES. Call it before stereo labels are set."""
-    if mol is None:
-        return "", "", float("nan")
-    return str(Chem.MolToSmiles(as_seen(mol))), scaffold_of(mol), float(contributions_of(mol).sum())
+def record_of(mol: Any, logp: float) -> Record:
+    """Canonical SMILES, scaffold and logP of a molecule. Call it before stereo labels are set."""
+    return str(Chem.MolToSmiles(as_seen(mol))), scaffold_of(mol), logp
 
 
 def join_records(parts: Sequence[MoleculeRecords]) -> MoleculeRecords:

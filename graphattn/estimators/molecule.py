@@ -175,7 +175,7 @@ class MoleculeRegressor(Numbers, RegressorMixin, MoleculeEstimator):
         attention: "masked" (along bonds) or "full" (all atoms of the molecule), for all layers or one for each.
         attention_score: "dot", "additive" or "static".
         normaliser: "softmax", "softmax1", "sigmoid", "relu", "sparsemax" or "entmax15".
-        readout: "mean", "sum" or "attention" pooling of the atoms.
+        readout: "mean", "sum", "max", "std" or "attention" pooling of the atoms, or several joined as in "mean+max".
         encodings: structural encodings added to the atom vectors, name → columns. Default: {"random_walk": 16}.
         biases: what full and pair attention know of pairs of nodes, name → columns. Default: none.
         extra_edges: edges of masked attention beyond those of the graph, name → number. Default: none. The names of

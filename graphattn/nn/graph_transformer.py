@@ -34,8 +34,9 @@ class GraphTransformer(nn.Module):
         out_channels: width of the output.
         num_layers: number of encoder layers.
         heads: attention heads of each layer.
-        readout: "node" for one output per node; "mean", "sum" or "attention" for one output per graph, pooled so; "virtual"
-            for one output per graph, read from its virtual nodes.
+        readout: "node" for one output per node; "mean", "sum", "max", "std" or "attention" for one output per graph, pooled
+            so, or several joined as in "mean+max", see `GraphHead`; "virtual" for one output per graph, read from its virtual
+            nodes.
         attention: one kind for all layers, or one for each: "masked" (along edges), "full", "sgformer", "polynormer",
             "performer" or "pair" (all nodes of the graph), or both in parallel, such as "masked+full"; see `EncoderLayer`.
         score, normaliser, norm, ff_channels, dropout, attention_dropout: as in `EncoderLayer`.

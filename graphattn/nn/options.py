@@ -6,10 +6,12 @@ from collections.abc import Mapping, Sequence
 
 from graphattn.errors import InputError
 from graphattn.nn.graph_extension import GraphExtension
+from graphattn.nn.heads.graph import POOLS
 from graphattn.nn.layers import ATTENTION, attention_parts
 from graphattn.structure.registry import kinds_of, structure_of
 
-READOUTS = ("node", "mean", "sum", "attention", "virtual")
+# Beside those of `graphattn.nn.heads.graph.POOLS`, which may be joined.
+READOUTS = ("node", "virtual")
 
 
 def check_options(
@@ -30,8 +32,8 @@ def check_options(
     """
     if not kinds:
         raise InputError("num_layers must be at least 1, got 0")
-    if readout not in READOUTS:
-        raise InputError(f"readout must be one of {', '.join(READOUTS)}, got {readout!r}")
+    if readout not in READOUTS and not (isinstance(readout, str) and set(readout.split("+")) <= POOLS.keys()):
+        raise InputError(f"readout must be {', '.join(READOUTS)}, or one or several of {', '.join(POOLS)}, got {readout!r}")
     parts = {part for kind in kinds for part in attention_parts(kind)}
     layers = [ATTENTION[part] for part in parts]
     for kind, number in kinds_of({"encodings": encodings, "biases": biases}):

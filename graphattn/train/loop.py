@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import time
 from collections.abc import Callable, Iterable
@@ -13,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from graphattn.errors import InputError
+from graphattn.train.average import WeightAverage
 from graphattn.train.checkpoint import load_checkpoint, save_checkpoint
 
 if TYPE_CHECKING:
@@ -49,6 +51,7 @@ class TrainOptions:
         warmup: part of all steps in which the learning rate rises, in [0, 1).
         patience: epochs without a better validation score after which training stops.
         clip_norm: the largest norm of the gradient of all parameters together.
+        ema_decay: decay of the moving average of the weights that is validated and kept, see `WeightAverage`; 0: none.
         checkpoint_seconds: least time between two checkpoints.
     """
 
@@ -58,6 +61,7 @@ class TrainOptions:
     warmup: float = 0.05
     patience: int = 50
     clip_norm: float = 1.0
+    ema_decay: float = 0.0
     checkpoint_seconds: float = 5.0
 
     def __post_init__(self) -> None:
@@ -111,6 +115,8 @@ def fit(
 ) -> EpochReport:
     """Trains `model` in place and leaves it with the weights of its best validation score (the last without validation).
 
+    With `options.ema_decay` these are averaged weights.
+
     With `checkpoint`, the state is written to that file during training, and training resumes from the file if it exists. The
     result is bitwise that of an uninterrupted run on the same machine with the same number of torch threads.
 
@@ -128,6 +134,7 @@ def fit(
     """
     optimizer = torch.optim.AdamW(_parameter_groups(model, options.weight_decay), lr=options.learning_rate)
     wrapped, optimizer = fabric.setup(model, optimizer)
+    average = WeightAverage(model, options.ema_decay) if options.ema_decay else None
     progress = EpochReport(0, options.epochs, job.score_name)
     run = _run(model, options, identity)
     best_score: tuple[float, ...] | None = None
@@ -139,6 +146,8 @@ def fit(
         try:
             model.load_state_dict(state["model"])
             optimizer.load_state_dict(state["optimizer"])
+            if average is not None:
+                average.restore(state["average"])
             torch.set_rng_state(state["random"])
             if torch.cuda.is_available():
                 torch.cuda.set_rng_state_all(state["random_cuda"])
@@ -168,13 +177,15 @@ def fit(
             optimizer.step()
             losses.append(loss.detach())
             step += 1
+            if average is not None:
+                average.update(step)
         wrapped.eval()
-        with torch.no_grad():
-            score = job.validate(wrapped)
         progress.epoch += 1
-        if score is None or best_score is None or score > best_score:
-            best_score, best_epoch = score, progress.epoch
-            best_weights = {} if score is None else {name: value.clone() for name, value in model.state_dict().items()}
+        with torch.no_grad(), contextlib.nullcontext() if average is None else average.applied():
+            score = job.validate(wrapped)
+            if score is None or best_score is None or score > best_score:
+                best_score, best_epoch = score, progress.epoch
+                best_weights = {} if score is None else {name: value.clone() for name, value in model.state_dict().items()}
         progress.loss = float(torch.stack(losses).mean())
         if not math.isfinite(progress.loss):
             raise InputError(f"the training loss is {progress.loss} in epoch {progress.epoch}; a lower learning_rate helps")
@@ -191,6 +202,7 @@ def fit(
                 "epoch": progress.epoch,
                 "model": model.state_dict(),
                 "optimizer": optimizer.state_dict(),
+                "average": [] if average is None else average.state(),
                 "random": torch.get_rng_state(),
                 "random_cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
                 "history": progress.history,
@@ -203,6 +215,8 @@ def fit(
             saved_at = time.monotonic()
     if best_weights:
         model.load_state_dict(best_weights)
+    elif average is not None:
+        average.apply()
     model.eval()
     return progress
 

@@ -115,7 +115,7 @@ def _layer_cases() -> Iterator[LayerCase]:
         "node-full": {"attention": "full", "score": "additive", "norm": "post"},
         "mean": {"readout": "mean", "attention": ("masked", "full"), "edge_dim": EDGE_DIM, "encodings": ENCODINGS},
         "sum": {"readout": "sum", "attention": ("full", "masked"), "normaliser": "entmax15"},
-        "attention": {"readout": "attention", "attention": "full", "encodings": ENCODINGS},
+        "attention": {"readout": "max+std+attention", "attention": "full", "encodings": ENCODINGS},
         "hybrid": {"attention": ("masked+full", "masked"), "edge_dim": EDGE_DIM, "biases": BIASES},
         "pair": {"attention": ("pair", "masked+pair"), "edge_dim": EDGE_DIM, "biases": BIASES, "norm": "post"},
         "linear": {"attention": ("masked+sgformer", "polynormer"), "edge_dim": EDGE_DIM},

@@ -49,7 +49,8 @@ def test_names_and_widths() -> None:
     assert ATOM_WIDTH == len(atom_feature_names()) == len(set(atom_feature_names()))
     assert BOND_WIDTH == len(bond_feature_names()) == 5 + 1 + 1 + 4
     assert atom_feature_names()[0] == "element=H"
-    assert atom_feature_names()[-6:] == [f"chirality={label}" for label in ("none", "R", "S", "r", "s", "other")]
+    first = atom_feature_names().index("chirality=none")
+    assert atom_feature_names()[first : first + 6] == [f"chirality={label}" for label in ("none", "R", "S", "r", "s", "other")]
     assert bond_feature_names()[:2] == ["type=single", "type=double"]
     assert ATOM_FEATURES["element"][-1] == "other"
 
@@ -59,7 +60,7 @@ def test_ethanol_by_hand() -> None:
     carbon, oxygen = ATOM_FEATURES["element"].index("C"), ATOM_FEATURES["element"].index("O")
     # element, degree, charge (0 is third), hydrogens, hybridisation (SP3 is fourth), aromatic, ring, chirality
     expected = [[carbon, 1, 2, 3, 3, 0, 0, 0], [carbon, 2, 2, 2, 3, 0, 0, 0], [oxygen, 1, 2, 1, 3, 0, 0, 0]]
-    assert arrays.atoms.tolist() == expected
+    assert arrays.atoms[:, :8].tolist() == expected  # the others: tests/chem/test_chem_surroundings.py
     assert arrays.edge_index.tolist() == [[1, 0, 2, 1], [0, 1, 1, 2]]
     assert arrays.bonds.tolist() == [[0, 0, 0, 0]] * 4
     assert arrays.atom_ptr.tolist() == [0, 3]
@@ -78,7 +79,7 @@ def test_one_hot_is_one_column_per_value_and_flags_are_one_column() -> None:
 
 def test_aromatic_and_charged_atoms() -> None:
     pyridinium = atoms("c1cc[nH+]cc1")
-    assert pyridinium[3] == {
+    assert pyridinium[3] >= {
         "element=N", "degree=2", "charge=1", "hydrogens=1", "hybridisation=SP2", "aromatic", "ring", "chirality=none",
     }  # fmt: skip
     assert "charge=-1" in atoms("CC(=O)[O-]")[3]

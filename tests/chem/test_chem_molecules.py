@@ -43,11 +43,11 @@ def test_ethanol() -> None:
     assert data.edge_attr.dtype == torch.float32
     assert data.smiles == "CCO"
     ones = [{atom_feature_names()[column] for column in row.nonzero().flatten().tolist()} for row in data.x]
-    tail = {"charge=0", "hybridisation=SP3", "chirality=none"}
+    tail = {"charge=0", "hybridisation=SP3", "chirality=none", "ionisable=none", "ring_size=none", "rings=0"}
     assert ones == [
-        {"element=C", "degree=1", "hydrogens=3"} | tail,
-        {"element=C", "degree=2", "hydrogens=2"} | tail,
-        {"element=O", "degree=1", "hydrogens=1"} | tail,
+        {"element=C", "degree=1", "hydrogens=3", "hydrophobic", "partial_charge=below 0", "crippen=C1"} | tail,
+        {"element=C", "degree=2", "hydrogens=2", "partial_charge=below 0.05", "crippen=C3"} | tail,
+        {"element=O", "degree=1", "hydrogens=1", "donor", "acceptor", "partial_charge=below -0.3", "crippen=O2"} | tail,
     ]
     # Type single and stereo none are columns 0 and 7; no flag is set.
     assert data.edge_attr.nonzero().tolist() == [[edge, column] for edge in range(4) for column in (0, 7)]
@@ -202,10 +202,10 @@ def test_a_real_file_takes_seconds(real_data: Path, tmp_path: Path) -> None:
 def test_whatever_rdkit_raises_is_the_reason_of_its_row_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     """In featurising and in describing alike; the other rows are as they are without it."""
 
-    def raising(mol: Any) -> tuple[str, str, float]:
-        if mol is not None and mol.GetNumAtoms() == 2:
+    def raising(mol: Any, logp: float) -> tuple[str, str, float]:
+        if mol.GetNumAtoms() == 2:
             raise RuntimeError("Pre-condition Violation\n\tbad bond\n\tViolation occurred on line 1")
-        return "", "", 0.0
+        return "", "", logp
 
     expected = featurise(["CCO", "CCC"])
     monkeypatch.setattr("graphattn.chem.features.record_of", raising)

@@ -192,7 +192,14 @@ CASES: dict[str, tuple[Callable[[], Any], str]] = {
     "pool": (lambda: GraphHead(8, 1, pool="max"), "pool must be 'mean', 'sum' or 'attention', got 'max'"),
     "sparse-linear": (lambda: SparseLinear(4, 2)(X), "x must have shape [nodes, 4], got [3, 8]"),
     # the model
-    "readout": (lambda: model(readout="max"), "readout must be one of node, mean, sum, attention, virtual, got 'max'"),
+    "readout": (
+        lambda: model(readout="mean+median"),
+        "readout must be node, virtual, or one or several of mean, sum, max, std, attention, got 'mean+median'",
+    ),
+    "readout-twice": (
+        lambda: model(readout="mean+mean"),
+        "pool must be one or several of mean, sum, max, std, attention, such as 'mean+max', got 'mean+mean'",
+    ),
     "attention-kinds": (
         lambda: model(attention=["full"]),
         "attention must name one kind, or one for each of the 2 layers, got 1",

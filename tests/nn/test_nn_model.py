@@ -78,24 +78,24 @@ def test_encoder_width_of_the_feed_forward_part() -> None:
     assert EncoderLayer(6, 3, ff_channels=5).feed_forward[0].out_features == 5
 
 
-@pytest.mark.parametrize("pool", ["mean", "sum", "attention"])
+@pytest.mark.parametrize("pool", ["mean", "sum", "max", "std", "attention", "sum+max"])
 def test_graph_head_pools_by_hand(pool: str) -> None:
     """Rows (±1, ∓1) are their own layer norm; the score of the attention pool is log 3 · the first channel."""
     head = GraphHead(2, 1, pool=pool).double().eval()
     head.norm.eps = 0.0
-    head.mlp = nn.Identity()
     if pool == "attention":
         with torch.no_grad():
-            gate = head.pool.gate_nn
+            gate = head.pool["attention"].gate_nn
             gate.weight.copy_(torch.tensor([[math.log(3), 0.0]]))
             gate.bias.zero_()
     x = torch.tensor([[1.0, -1], [1, -1], [-1, 1], [-1, 1]], dtype=torch.float64)
-    out = head(x, torch.tensor([2, 0, 0, 2]), 3)
     # Each of graphs 0 and 2 has one node of either sign, with scores ±log 3: weights 9/10 and 1/10. Graph 1 is empty.
-    first = {"mean": 0.0, "sum": 0.0, "attention": 0.8}[pool]
-    assert out.tolist() == [pytest.approx([first, -first]), [0, 0], pytest.approx([first, -first])]
-    once = head(x[:2], torch.tensor([0, 0]), 1)
-    assert once.tolist() == [pytest.approx([2, -2] if pool == "sum" else [1, -1])]
+    expected = {"mean": [0, 0], "sum": [0, 0], "max": [1, 1], "std": [1, 1], "attention": [0.8, -0.8], "sum+max": [0, 0, 1, 1]}
+    out = head.pooled(x, torch.tensor([2, 0, 0, 2]), 3)
+    assert out.tolist() == [pytest.approx(expected[pool]), [0] * out.shape[1], pytest.approx(expected[pool])]
+    twice = {"sum": [2, -2], "std": [0, 0], "sum+max": [2, -2, 1, -1]}.get(pool, [1, -1])
+    assert head.pooled(x[:2], torch.tensor([0, 0]), 1).tolist() == [pytest.approx(twice)]
+    assert close(head(x, torch.tensor([2, 0, 0, 2]), 3), head.mlp(out))
 
 
 def test_graph_head_reads_its_pool() -> None:
@@ -167,7 +167,7 @@ def test_kinds_of_attention_alternate() -> None:
     assert kinds(["full+masked", "polynormer"]) == [[MaskedSelfAttention, FullSelfAttention], [LinearSelfAttention]]
 
 
-@pytest.mark.parametrize(("readout", "rows"), [("node", 4), ("mean", 2), ("sum", 2), ("attention", 2)])
+@pytest.mark.parametrize(("readout", "rows"), [("node", 4), ("mean", 2), ("sum", 2), ("attention", 2), ("mean+max", 2)])
 def test_shapes(readout: str, rows: int) -> None:
     net = model(readout=readout, edge_dim=5, encodings=COLUMNS)
     structure = {f"{name}_pe": normal(4, columns) for name, columns in COLUMNS.items()}

@@ -100,8 +100,9 @@ def interrupted_at(epoch):
 
 
 @pytest.mark.parametrize("stop", [1, 4, 9])
-def test_a_resumed_run_is_bitwise_an_uninterrupted_one(fabric, tmp_path, stop):
-    options = TrainOptions(epochs=10, learning_rate=0.05, checkpoint_seconds=0.0)
+@pytest.mark.parametrize("ema_decay", [0.0, 0.9])
+def test_a_resumed_run_is_bitwise_an_uninterrupted_one(fabric, tmp_path, stop, ema_decay):
+    options = TrainOptions(epochs=10, learning_rate=0.05, checkpoint_seconds=0.0, ema_decay=ema_decay)
     torch.manual_seed(1)
     whole, whole_job = make_model(), Line()
     expected = fit(whole, whole_job, options, fabric)

@@ -1,9 +1,21 @@
 from __future__ import annotations
 
+from collections.abc import Callable
+
+import torch
 from torch import Tensor, nn
-from torch_geometric.nn.aggr import AttentionalAggregation, MeanAggregation, SumAggregation
+from torch_geometric.nn.aggr import AttentionalAggregation, MaxAggregation, MeanAggregation, StdAggregation, SumAggregation
 
 from graphattn.errors import InputError
+
+# The names that `GraphHead` takes as `pool`, one or several.
+POOLS: dict[str, Callable[[int], nn.Module]] = {
+    "mean": lambda channels: MeanAggregation(),
+    "sum": lambda channels: SumAggregation(),
+    "max": lambda channels: MaxAggregation(),
+    "std": lambda channels: StdAggregation(),
+    "attention": lambda channels: AttentionalAggregation(nn.Linear(channels, 1)),
+}
 
 
 class GraphHead(nn.Module):
@@ -15,29 +27,45 @@ class GraphHead(nn.Module):
     Args:
         channels: width of the node vectors.
         out_channels: width of the output.
-        pool: "mean", "sum", or "attention": a softmax over the graph's nodes of a learned score (Li et al., "Gated graph
-            sequence neural networks", 2016). A graph without nodes pools to zero.
+        pool: "mean", "sum", "max", "std" (the standard deviation of each channel), or "attention": a softmax over the graph's
+            nodes of a learned score (Li et al., "Gated graph sequence neural networks", 2016). Several with "+" between them,
+            such as "mean+max", are concatenated (Corso et al., "Principal neighbourhood aggregation for graph nets", 2020).
+            A graph without nodes pools to zero.
         dropout: probability of dropping a channel of the pool in training.
 
     Shapes:
         x [nodes, channels], batch [nodes] → [graphs, out_channels].
+
+    Raises:
+        InputError: on an unknown pool, or one that is named twice.
     """
 
     def __init__(self, channels: int, out_channels: int, *, pool: str = "mean", dropout: float = 0.0) -> None:
         super().__init__()
         self.norm = nn.LayerNorm(channels)
-        if pool == "mean":
-            self.pool: nn.Module = MeanAggregation()
-        elif pool == "sum":
-            self.pool = SumAggregation()
-        elif pool == "attention":
-            self.pool = AttentionalAggregation(nn.Linear(channels, 1))
-        else:
-            raise InputError(f"pool must be 'mean', 'sum' or 'attention', got {pool!r}")
+        names = pool_names(pool)
+        self.pool = nn.ModuleDict({name: POOLS[name](channels) for name in names})
         self.mlp = nn.Sequential(
-            nn.Dropout(dropout), nn.Linear(channels, channels), nn.GELU(), nn.Linear(channels, out_channels)
+            nn.Dropout(dropout), nn.Linear(len(names) * channels, channels), nn.GELU(), nn.Linear(channels, out_channels)
         )
 
     def forward(self, x: Tensor, batch: Tensor, batch_size: int) -> Tensor:
         """Pools the nodes of each of `batch_size` graphs; `batch` need not be sorted."""
-        return self.mlp(self.pool(self.norm(x), batch, dim_size=batch_size))
+        return self.mlp(self.pooled(x, batch, batch_size))
+
+    def pooled(self, x: Tensor, batch: Tensor, batch_size: int) -> Tensor:
+        """The pools of each graph side by side, [graphs, pools × channels]."""
+        x = self.norm(x)
+        return torch.cat([pool(x, batch, dim_size=batch_size) for pool in self.pool.values()], dim=1)
+
+
+def pool_names(pool: str) -> list[str]:
+    """The pools that a name such as "mean+max" joins.
+
+    Raises:
+        InputError: on an unknown pool, or one that is named twice.
+    """
+    names = pool.split("+") if isinstance(pool, str) else []
+    if not names or len(set(names)) < len(names) or not POOLS.keys() >= set(names):
+        raise InputError(f"pool must be one or several of {', '.join(POOLS)}, such as 'mean+max', got {pool!r}")
+    return names
