@@ -164,13 +164,13 @@ def concatenate(chunks: Sequence[MoleculeArrays]) -> MoleculeArrays:
     )
 
 
-def one_hot(codes: npt.NDArray[np.uint8], features: dict[str, tuple[str, ...]]) -> npt.NDArray[np.float32]:
-    """Codes [rows, features] → [rows, width] float32 of 0 and 1, columns as in `atom_feature_names`."""
+def one_hot(codes: npt.NDArray[np.uint8], features: dict[str, tuple[str, ...]]) -> npt.NDArray[np.uint8]:
+    """Codes [rows, features] → [rows, width] of 0 and 1, columns as in `atom_feature_names`."""
     return np.concatenate([_table(len(values))[codes[:, k]] for k, values in enumerate(features.values())], axis=1)
 
 
-def _table(values: int) -> npt.NDArray[np.float32]:
-    return np.eye(values, dtype=np.float32) if values > 1 else np.array([[0], [1]], dtype=np.float32)
+def _table(values: int) -> npt.NDArray[np.uint8]:
+    return np.eye(values, dtype=np.uint8) if values > 1 else np.array([[0], [1]], dtype=np.uint8)
 
 
 def _joined_ptr(ptrs: Sequence[npt.NDArray[np.int64]]) -> npt.NDArray[np.int64]:

@@ -140,7 +140,8 @@ class GraphEstimator(BaseEstimator, Generic[AnySource]):
         self.history_, self.earlier_seconds_ = progress.history, progress.earlier_seconds
 
     def _train_options(self) -> TrainOptions:
-        return TrainOptions(**{name: getattr(self, name) for name in ("epochs", "learning_rate", "weight_decay", "patience")})
+        names = ("epochs", "learning_rate", "weight_decay", "ema_decay", "patience")
+        return TrainOptions(**{name: getattr(self, name) for name in names})
 
 
 class Classes:

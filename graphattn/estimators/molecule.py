@@ -185,6 +185,8 @@ class MoleculeRegressor(Numbers, RegressorMixin, MoleculeEstimator):
         batch_size: molecules in a training step.
         learning_rate: peak of the learning rate of AdamW, after a warm-up and before a cosine decay.
         weight_decay: of AdamW.
+        ema_decay: decay of the moving average of the weights that is validated and kept, see `graphattn.train.WeightAverage`;
+            0: the weights themselves.
         patience: epochs without a better validation score after which training stops.
         valid_fraction: part of the rows held out for that where `fit` is given no validation rows.
         on_error: what `predict` and `predict_proba` give a row whose SMILES is bad: "mean", the mean of the values trained on

@@ -55,6 +55,7 @@ class EstimatorParams:
     epochs: int = count(50)
     learning_rate: float = 1e-3
     weight_decay: float = at_least_zero(0.01)
+    ema_decay: float = fraction(0.0)
     patience: int = count(30)
     seed: int = 0
     device: str = "auto"
@@ -70,6 +71,7 @@ class MoleculeParams(EstimatorParams):
     readout: str = "mean"
     batch_size: int = count(32)
     learning_rate: float = 5e-4
+    ema_decay: float = fraction(0.998)
     valid_fraction: float = fraction(0.1)
     on_error: str = "mean"
     n_jobs: int | None = None

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from graphattn.chem import featurise
 from graphattn.chem.smiles import names_after
@@ -52,7 +53,7 @@ class MoleculeRows(Rows):
     def __init__(self, table: MoleculeTable, task: Task, n_jobs: int | None = None) -> None:
         self._table = table
         self._smiles = table.smiles
-        self._molecules = featurise(self._smiles, n_jobs=n_jobs, describe=True)
+        self._molecules = featurise(self._smiles, n_jobs=n_jobs, describe=True, dtype=torch.uint8)
         assert self._molecules.records is not None
         self._records = self._molecules.records
         self.notes: list[str] = []

@@ -1,5 +1,6 @@
 """Training: one loop, the tasks, checkpoints and metrics."""
 
+from graphattn.train.average import WeightAverage
 from graphattn.train.checkpoint import load_checkpoint, save_checkpoint
 from graphattn.train.job import Batch, TaskJob
 from graphattn.train.loop import EpochReport, Job, TrainOptions, fit
@@ -16,6 +17,7 @@ __all__ = [
     "Task",
     "TaskJob",
     "TrainOptions",
+    "WeightAverage",
     "classification_scores",
     "find_task",
     "fit",

@@ -75,7 +75,7 @@ class MoleculeSource(Source):
 
     def inputs(self, smiles: Sequence[object]) -> MoleculeInputs:
         """Parses SMILES, each once."""
-        molecules = featurise(smiles, n_jobs=self.n_jobs)
+        molecules = featurise(smiles, n_jobs=self.n_jobs, dtype=torch.uint8)
         return self.prepare(molecules.graphs, molecules.errors)
 
     def prepare(self, graphs: Sequence[Data | None], errors: dict[int, str]) -> MoleculeInputs:
@@ -135,9 +135,9 @@ class MoleculeSource(Source):
     def _call(self, batch: GraphBatch) -> dict[str, Any]:
         """What a graph transformer is called with for a batch of graphs; of `structure` it takes what it reads."""
         return {
-            "x": batch.x,
+            "x": batch.x.float(),
             "edge_index": batch.edge_index,
-            "edge_attr": batch.edge_attr if self.model_options["edge_dim"] else None,
+            "edge_attr": batch.edge_attr.float() if self.model_options["edge_dim"] else None,
             "batch": batch.batch,
             "structure": batch.to_dict(),
             "batch_size": batch.num_graphs,
