@@ -98,7 +98,7 @@ class Screen:
             TimeRemainingColumn(compact=True),
             TextColumn("left"),
         )
-        last: list[EpochReport] = []
+        last: dict[int, EpochReport] = {}  # of each model of an ensemble
         bar = self._bar(*columns)
         task = bar.add_task("", total=None)
         line = self._now_and_then()
@@ -108,19 +108,24 @@ class Screen:
             scores = f"loss {progress.loss:.3g}"
             if progress.score is not None:
                 scores += f"  valid {progress.score_name} {score_text(progress.score)} (best {score_text(progress.best)})"
-            bar.update(task, total=progress.epochs, completed=progress.epoch, description=scores)
+            if progress.members > 1:
+                scores = f"model {progress.member + 1} of {progress.members}  {scores}"
+            last[progress.member] = progress
+            done = sum(one.epoch for one in last.values())
+            bar.update(task, total=progress.epochs * progress.members, completed=done, description=scores)
             left = bar.tasks[0].time_remaining
             ending = "" if left is None else f"  {left:.0f} s left"
             line(f"epoch {progress.epoch}/{progress.epochs}  {scores}{ending}")
-            last[:] = [progress]
 
         try:
             yield report
         finally:
             if last:
                 bar.stop()
-        if last and last[0].epoch < last[0].epochs:
-            self.say(f"stopped after {last[0].epoch} of {last[0].epochs} epochs: the validation score no longer got better")
+        for number, one in sorted(last.items()):
+            if one.epoch < one.epochs:
+                which = f"model {number + 1} " if one.members > 1 else ""
+                self.say(f"{which}stopped after {one.epoch} of {one.epochs} epochs: the validation score no longer got better")
 
     @contextmanager
     def rows(self) -> Iterator[Callable[[int], None]]:
@@ -230,6 +235,8 @@ def score_table(metrics: Mapping[str, Any], *, without: tuple[str, ...] = ()) ->
     from graphattn.train import score_text
 
     rows = {f"{part} ({metrics['split'][part]:,})": metrics[part] for part in ("train", "valid", "test")}
+    if of_models := metrics.get("models", {}).get("test"):
+        rows["mean of its models on test"] = {score: numbers["mean"] for score, numbers in of_models.items()}
     baselines = {name: scores for name, scores in metrics["baselines"].items() if name not in without}
     rows |= {f"baseline on test: {name.replace('_', ' ')}": scores for name, scores in baselines.items()}
     rows = {name: scores for name, scores in rows.items() if scores}

@@ -44,6 +44,9 @@ def molecules(
     prediction_column: options.PredictionColumn = None,
     split: options.Split = None,
     epochs: options.Epochs = None,
+    ensemble: Annotated[
+        int | None, typer.Option(min=1, help="Models that differ by their seed; predictions are their mean. Default: 1.")
+    ] = None,
     seed: options.Seed = 0,
     resume: options.Resume = False,
     config: Annotated[Path | None, config_option("molecules")] = None,
@@ -61,7 +64,7 @@ def molecules(
         from graphattn.runs import RunOptions, train_molecules
 
         source = molecule_table(screen, table, dataset, smiles_column, target_column, na_values)
-        params = estimator_params(ctx, epochs=epochs, device=device)
+        params = estimator_params(ctx, epochs=epochs, ensemble=ensemble, device=device)
         given: dict[str, Any] = {"seed": seed, "split": split, "resume": resume, "overwrite": overwrite, "params": params}
         given |= {"prediction_column": prediction_column, "left_out": screen.tell}
         with screen.epochs() as report:

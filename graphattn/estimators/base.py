@@ -8,18 +8,19 @@ from pathlib import Path
 from typing import Any, ClassVar, Generic, Self, TypeVar
 
 import numpy as np
+import torch
 from sklearn.base import BaseEstimator
 from sklearn.exceptions import NotFittedError
 
 from graphattn.errors import InputError
-from graphattn.estimators.device import make_fabric, seeded
 from graphattn.estimators.kinds import KINDS
+from graphattn.estimators.members import Member, fit_members
 from graphattn.estimators.params import OF_THE_MACHINE, PARAMS, EstimatorParams, check_params
 from graphattn.estimators.persist import CONFIG_FILE, digest, load_config, save_model
 from graphattn.estimators.predictor import Predictor, load_predictor
 from graphattn.estimators.sources import Source
 from graphattn.nn import GraphTransformer
-from graphattn.train import EpochReport, Task, TaskJob, TrainOptions, find_task, fit
+from graphattn.train import EpochReport, Task, TaskJob, TrainOptions, find_task
 
 AnySource = TypeVar("AnySource", bound=Source)
 
@@ -34,8 +35,13 @@ class GraphEstimator(BaseEstimator, Generic[AnySource]):
 
     @property
     def model_(self) -> GraphTransformer:
-        """The trained model."""
-        return self._fitted.model
+        """The trained model; of an ensemble the first."""
+        return self._fitted.models[0]
+
+    @property
+    def models_(self) -> list[GraphTransformer]:
+        """The trained models of the ensemble, or the one."""
+        return self._fitted.models
 
     @property
     def model_options_(self) -> dict[str, Any]:
@@ -62,7 +68,7 @@ class GraphEstimator(BaseEstimator, Generic[AnySource]):
         Raises:
             NotFittedError: before `fit`.
         """
-        save_model(Path(folder), self.config(), self.model_, self._fitted.source.tensors())
+        save_model(Path(folder), self.config(), self.models_, self._fitted.source.tensors())
 
     def config(self) -> dict[str, Any]:
         """All that is needed to make the estimator again but its weights, as JSON.
@@ -113,7 +119,7 @@ class GraphEstimator(BaseEstimator, Generic[AnySource]):
         self,
         source: AnySource,
         task: Task,
-        make_job: Callable[[Any], TaskJob],
+        make_job: Callable[[torch.device, int], TaskJob],
         data: tuple[object, ...],
         checkpoint: Path | None,
         report: Callable[[EpochReport], None] | None,
@@ -122,22 +128,38 @@ class GraphEstimator(BaseEstimator, Generic[AnySource]):
 
         Args:
             source, task: what the model stands between.
-            make_job: device → what to train on.
+            make_job: device and seed → what to train on.
             data: what identifies the data, for the checkpoint.
             checkpoint, report: as in `graphattn.train.fit`.
         """
         parameters = self._parameters
-        fabric = make_fabric(parameters.device, parameters.precision)
         params = {each.name: getattr(parameters, each.name) for each in fields(parameters) if each.name not in OF_THE_MACHINE}
         params = dict(sorted(params.items()))
         source.model_options["out_channels"] = task.out_channels
-        with seeded(parameters.seed):
-            model = GraphTransformer(**source.model_options)
-            job = make_job(fabric.device)
-            identity = digest(params, parameters.precision, *data)
-            progress = fit(model, job, self._train_options(), fabric, checkpoint=checkpoint, identity=identity, report=report)
-        self.predictor_ = Predictor(type(self).__name__, params, source, task, model)
-        self.history_, self.earlier_seconds_ = progress.history, progress.earlier_seconds
+        count = params.get("ensemble", 1)
+        members = [
+            Member(
+                number,
+                count,
+                source.model_options,
+                make_job,
+                parameters.seed + number,
+                self._train_options(),
+                parameters.device,
+                parameters.precision,
+                digest(params, number, parameters.precision, *data),
+                checkpoint if checkpoint is None or not number else checkpoint.with_stem(f"{checkpoint.stem}-{number}"),
+            )
+            for number in range(count)
+        ]
+        trained = fit_members(members, getattr(parameters, "n_jobs", None), report)
+        self.predictor_ = Predictor(type(self).__name__, params, source, task, [model for model, _ in trained])
+        self.history_ = [
+            row if count == 1 else {"member": number, **row}
+            for number, (_, progress) in enumerate(trained)
+            for row in progress.history
+        ]
+        self.earlier_seconds_ = max(progress.earlier_seconds for _, progress in trained)
 
     def _train_options(self) -> TrainOptions:
         names = ("epochs", "learning_rate", "weight_decay", "ema_decay", "patience")

@@ -98,8 +98,8 @@ class NodeEstimator(GraphEstimator[NetworkSource], NodeParams):
         self._fit(
             source,
             task,
-            lambda device: source.job(
-                task, inputs, *(torch.from_numpy(part).to(device) for part in (target, train, valid)), seed=self.seed
+            lambda device, seed: source.job(
+                task, inputs, *(torch.from_numpy(part).to(device) for part in (target, train, valid)), seed=seed
             ),
             (*(tensor.cpu().numpy() for tensor in tensors), labelled, target, train, valid),
             checkpoint,
@@ -124,8 +124,8 @@ class NodeEstimator(GraphEstimator[NetworkSource], NodeParams):
             InputError: where the features are not as many as in training.
         """
         fitted, data = self._fitted, as_network(data)
-        inputs = fitted.source.inputs(data, next(fitted.model.parameters()).device)
-        return fitted.source.outputs(fitted.model, fitted.task, inputs)
+        inputs = fitted.source.inputs(data, fitted.device)
+        return fitted.source.outputs(fitted.models[0], fitted.task, inputs)
 
     def predict(self, data: Data) -> np.ndarray:
         """The predicted value, or the likeliest class, of every node, [nodes]."""

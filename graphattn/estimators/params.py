@@ -70,6 +70,7 @@ class MoleculeParams(EstimatorParams):
     num_layers: int = count(4)
     readout: str = "mean"
     batch_size: int = count(32)
+    ensemble: int = count(1)
     learning_rate: float = 5e-4
     ema_decay: float = fraction(0.998)
     valid_fraction: float = fraction(0.1)

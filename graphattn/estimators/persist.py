@@ -6,7 +6,7 @@ They hold no code, and nothing is unpickled.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,17 +28,17 @@ WEIGHTS_FILE = "model.safetensors"
 _OF_SOURCE = "source:"
 
 
-def save_model(folder: Path, config: dict[str, Any], model: nn.Module, source: Mapping[str, Tensor]) -> None:
+def save_model(folder: Path, config: dict[str, Any], models: Sequence[nn.Module], source: Mapping[str, Tensor]) -> None:
     """Writes all three files; the config gets the format's and the library's version.
 
     Args:
         folder: where to.
         config: what the config holds beside that.
-        model: its weights are saved.
+        models: their weights are saved; those of several under "0.", "1." and so on.
         source: what the source keeps of its data, see `Source.tensors`; saved with the weights.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    named = {**model.state_dict(), **{_OF_SOURCE + name: tensor for name, tensor in source.items()}}
+    named = {**_together(models).state_dict(), **{_OF_SOURCE + name: tensor for name, tensor in source.items()}}
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in named.items()}
     write_atomically(folder / WEIGHTS_FILE, safetensors.torch.save(tensors))
     write_json(folder / CONFIG_FILE, {"format": FORMAT, "graphattn": graphattn.__version__, **config})
@@ -67,8 +67,13 @@ def load_config(folder: Path) -> dict[str, Any]:
     return config
 
 
-def load_weights(folder: Path, model: nn.Module) -> dict[str, Tensor]:
-    """Fills `model` with the weights of a trained estimator.
+def _together(models: Sequence[nn.Module]) -> nn.Module:
+    """The module whose state holds the weights of all."""
+    return models[0] if len(models) == 1 else nn.ModuleList(models)
+
+
+def load_weights(folder: Path, models: Sequence[nn.Module]) -> dict[str, Tensor]:
+    """Fills models with the weights of a trained estimator.
 
     Returns:
         What its source keeps, as `save_model` got it.
@@ -76,7 +81,7 @@ def load_weights(folder: Path, model: nn.Module) -> dict[str, Tensor]:
     Raises:
         InputError: naming the file and what is wrong with it.
     """
-    path = folder / WEIGHTS_FILE
+    path, model = folder / WEIGHTS_FILE, _together(models)
     try:
         tensors = safetensors.torch.load(Manifest(folder).read(WEIGHTS_FILE))
     except safetensors.SafetensorError as error:

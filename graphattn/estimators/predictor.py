@@ -25,19 +25,24 @@ AnySource = TypeVar("AnySource", bound=Source)
 
 @dataclass
 class Predictor(Generic[AnySource]):
-    """A source, a task, and the model between them.
+    """A source, a task, and the models between them: one, or those of an ensemble.
 
     Args:
         estimator: name of the estimator's class.
         params: its parameters, but for those of the machine.
-        source, task, model: its parts.
+        source, task, models: its parts.
     """
 
     estimator: str
     params: dict[str, Any]
     source: AnySource
     task: Task
-    model: GraphTransformer
+    models: list[GraphTransformer]
+
+    @property
+    def device(self) -> torch.device:
+        """Where the models are."""
+        return next(self.models[0].parameters()).device
 
     def config(self) -> dict[str, Any]:
         """All that is needed to make it again but the weights, as JSON."""
@@ -66,17 +71,17 @@ def load_predictor(folder: Path, device: str = "auto", *, n_jobs: int | None = N
         task.restore(source.unpack(config), options["out_channels"])
         # Without memory or random weights: whatever the config says, what is read is what the file of weights holds.
         with torch.device("meta"):
-            model = GraphTransformer(**options)
+            models = [GraphTransformer(**options) for _ in range(params.get("ensemble", 1))]
     except InputError as error:
         raise InputError(f"{path} is damaged: {_short(error)}") from None
     except (KeyError, TypeError, ValueError, AttributeError, RuntimeError, ArithmeticError, RecursionError) as error:
         raise InputError(f"{path} is damaged: {type(error).__name__} {_short(error)}") from None
-    kept = load_weights(folder, model)
+    kept = load_weights(folder, models)
     try:
         source.restore_tensors(kept)
     except (KeyError, InputError) as error:
         raise InputError(f"{folder / WEIGHTS_FILE} is damaged: {_short(error)}") from None
-    return Predictor(name, params, source, task, model.to(find_device(device)).eval())
+    return Predictor(name, params, source, task, [model.to(find_device(device)).eval() for model in models])
 
 
 def _short(error: Exception) -> str:

@@ -36,6 +36,7 @@ def write_run_files(
     split: Split,
     trained_on: Sequence[str],
     scores: dict[str, dict[str, float]],
+    models: dict[str, dict[str, dict[str, float]]],
     baselines: dict[str, dict[str, float]],
     better_on_validation: dict[str, dict[str, float]],
     parity: tuple[np.ndarray, np.ndarray] | None,
@@ -65,6 +66,7 @@ def write_run_files(
         )
     metrics = {
         **{part: scores[part] for part in PARTS},
+        **({"models": models} if any(models.values()) else {}),
         "baselines": baselines,
         "better_on_validation": better_on_validation,
         "split": {part: len(rows) for part, rows in parts.items()},

@@ -22,9 +22,10 @@ from graphattn.estimators.persist import CONFIG_FILE
 from graphattn.train import EpochReport
 
 _CHECKPOINT = "checkpoint.pt"
+_CHECKPOINTS = "checkpoint*.pt"  # with those of the other members of an ensemble
 _REQUEST = "request.json"
 _LOCK = "lock"
-_ONLY_UNDER_WAY = (_CHECKPOINT, _REQUEST, _LOCK)
+_ONLY_UNDER_WAY = (_CHECKPOINTS, _REQUEST, _LOCK)
 
 
 @dataclass(frozen=True)
@@ -102,7 +103,7 @@ class RunFolder:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        if isinstance(error, InputError) and not self.checkpoint.exists():
+        if isinstance(error, InputError) and not any(self.path.glob(_CHECKPOINTS)):
             self._clear()  # refused before there is anything to resume
         self._give_up()
 
@@ -140,6 +141,10 @@ class RunFolder:
             if entry.name != _LOCK:
                 shutil.rmtree(entry) if entry.is_dir() and not entry.is_symlink() else entry.unlink()
 
+    @staticmethod
+    def _under_way(folder: Path) -> list[Path]:
+        return [path for name in _ONLY_UNDER_WAY for path in folder.glob(name)]
+
     def _give_up(self) -> None:
         """Unlocks the folder, and removes it where it holds nothing."""
         if self.path.is_dir() and _is_bare(self.path):
@@ -153,15 +158,15 @@ class RunFolder:
         """
         for left in self.path.glob("*.part"):  # of a write that was broken off
             left.unlink()
-        write_manifest(self.path, without=_ONLY_UNDER_WAY)
+        write_manifest(self.path, without=[path.name for path in self._under_way(self.path)])
         old = self.out.with_name(f"{self.out.name}.{uuid.uuid4().hex}.old")
         if os.name == "nt":  # no folder with an open file can be renamed there
             self._lock.release()
         if self.out.exists():
             self.out.rename(old)
         self.path.rename(self.out)
-        for name in _ONLY_UNDER_WAY:
-            (self.out / name).unlink(missing_ok=True)
+        for left in self._under_way(self.out):
+            left.unlink(missing_ok=True)
         self._lock.release()
         for replaced in self.out.parent.glob(f"{escape(self.out.name)}.*.old"):  # also of a process that was killed here
             if re.fullmatch(r"[0-9a-f]{32}", replaced.name[len(self.out.name) + 1 : -len(".old")]):

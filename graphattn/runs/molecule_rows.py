@@ -141,7 +141,7 @@ class MoleculeRows(Rows):
 
     def outputs(self, predictor: Predictor[Any], rows: np.ndarray) -> np.ndarray:
         source: MoleculeSource = predictor.source
-        outputs, errors = source.outputs(predictor.model, predictor.task, self._prepare(source).take(rows))
+        outputs, errors = source.outputs(predictor.models, predictor.task, self._prepare(source).take(rows))
         if errors:  # of usable rows, so that it is the model's
             first, reason = next(iter(errors.items()))
             raise InputError(

@@ -123,12 +123,12 @@ def predict_molecules(
                     chunk, predictor.task.column_names(), name, errors=True, prediction_column=prediction_column
                 )
             smiles = smiles_of(chunk, column, na_values)
-            output, reasons = source.outputs(predictor.model, predictor.task, source.inputs(smiles))
+            output, reasons = source.outputs(predictor.models, predictor.task, source.inputs(smiles))
             if with_names := names_after(smiles):
                 named, example = named + len(with_names), example or smiles[with_names[0]]
             rows += len(chunk)
             errors.update(reason.partition(":")[0] for reason in reasons.values())
-            yield Predictions(name, chunk, output, reasons)
+            yield Predictions(name, chunk, output.mean(axis=0), reasons)
 
     predict_run(
         predictor,

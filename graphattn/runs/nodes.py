@@ -120,7 +120,7 @@ def predict_nodes(
         loaded = network.load(data, _LABEL_KINDS[predictor.task.name])
         rows = NodeRows(network, loaded, predictor.task)
         every = np.arange(len(loaded.ids))
-        yield rows.predictions(every, rows.outputs(predictor, every))
+        yield rows.predictions(every, rows.outputs(predictor, every).mean(axis=0))
         result.update(found=loaded.report, notes=rows.notes)
 
     predict_run(predictor, predictions(), out, overwrite=overwrite, line_end=NodeRows.line_end, prediction_column=named)
@@ -208,12 +208,12 @@ class NodeRows(Rows):
 
     def outputs(self, predictor: Predictor[Any], rows: np.ndarray) -> np.ndarray:
         if self._outputs is None or self._outputs[0] is not predictor:
-            device = next(predictor.model.parameters()).device
+            device = predictor.device
             inputs = self._inputs
             if inputs is None:
                 inputs = predictor.source.inputs(self._loaded.data, device, self.notes.append)
-            self._outputs = predictor, predictor.source.outputs(predictor.model, predictor.task, inputs)
-        return self._outputs[1][rows]
+            self._outputs = predictor, predictor.source.outputs(predictor.models[0], predictor.task, inputs)
+        return self._outputs[1][None, rows]
 
     def baselines(self, task: Task, split: Split) -> dict[str, dict[str, np.ndarray]]:
         train = torch.from_numpy(split["train"])

@@ -27,13 +27,15 @@ def draw_curves(path: Path, history: list[dict[str, float]]) -> None:
         figure = Figure(figsize=(4.5 * (1 + len(names)), 3.6), layout="constrained")
         panels = figure.subplots(1, 1 + len(names), squeeze=False)[0]
         for panel, name in zip(panels, ["loss", *names], strict=True):
-            points = [(row["epoch"], row[name]) for row in history if name in row]
-            epochs, values = np.array(points).T
-            panel.plot(epochs, values, color=_BLUE, marker="." if len(points) < 30 else None)
+            for member in sorted({row.get("member") for row in history}, key=lambda number: number or 0):
+                points = [(row["epoch"], row[name]) for row in history if name in row and row.get("member") == member]
+                epochs, values = np.array(points).T
+                panel.plot(epochs, values, color=_BLUE, marker="." if len(points) < 30 else None)
+                if name != "loss":
+                    best = int(values.argmin() if name == "valid_rmse" else values.argmax())
+                    label = f"best: {score_text(values[best])}, epoch {epochs[best]:.0f}"
+                    panel.plot(epochs[best], values[best], "o", color=_ORANGE, label=label)
             if name != "loss":
-                best = int(values.argmin() if name == "valid_rmse" else values.argmax())
-                label = f"best: {score_text(values[best])}, epoch {epochs[best]:.0f}"
-                panel.plot(epochs[best], values[best], "o", color=_ORANGE, label=label)
                 panel.legend(frameon=False)
             panel.set(xlabel="epoch", title={"loss": "training loss"}.get(name, name.replace("valid_", "validation ")))
             panel.xaxis.set_major_locator(MaxNLocator(integer=True))

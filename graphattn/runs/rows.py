@@ -72,7 +72,7 @@ class Rows(ABC):
 
     @abstractmethod
     def outputs(self, predictor: Predictor[Any], rows: np.ndarray) -> np.ndarray:
-        """What a model says of some usable rows, [some, out_channels]."""
+        """What each model says of some usable rows, [models, some, out_channels]."""
 
     @abstractmethod
     def baselines(self, task: Task, split: Split) -> dict[str, dict[str, np.ndarray]]:

@@ -67,13 +67,14 @@ def _train_into(
     task = predictor.task
 
     values = {part: np.array(rows.values[split[part]].tolist()) for part in PARTS}
-    outputs = {part: rows.outputs(predictor, split[part]) for part in PARTS}
+    of_models = {part: rows.outputs(predictor, split[part]) for part in PARTS}
+    outputs = {part: of_part.mean(axis=0) for part, of_part in of_models.items()}
     scores = {part: task.scores(values[part], outputs[part]) for part in PARTS}
     baselines = _baselines(task, rows, split, values)
 
     named = options.prediction_column
     data = rows.config() | ({} if named is None else {"prediction_column": named})
-    save_model(folder.path, {**predictor.config(), "data": data}, predictor.model, predictor.source.tensors())
+    save_model(folder.path, {**predictor.config(), "data": data}, predictor.models, predictor.source.tensors())
     table = rows.predictions(split["test"], outputs["test"])
     with written(folder.path / PREDICTIONS_FILE) as file:
         write_predictions(task, [table], file, line_end=rows.line_end, prediction_column=named)
@@ -84,6 +85,7 @@ def _train_into(
         split=split,
         trained_on=[mark for part in ("train", "valid") for mark in rows.marks(split[part])],
         scores=scores,
+        models={part: _over_models(task, values[part], of_part) for part, of_part in of_models.items()},
         baselines={name: of_part["test"] for name, of_part in baselines.items()},
         better_on_validation=_better(task, baselines, scores["valid"]),
         parity=task.parity(values["test"], outputs["test"]) if len(split["test"]) else None,
@@ -94,6 +96,15 @@ def _train_into(
     )
     folder.finish()
     return metrics
+
+
+def _over_models(task: Task, values: np.ndarray, outputs: np.ndarray) -> dict[str, Scores]:
+    """Mean and standard deviation of each score over the models of an ensemble; none of one model or without rows."""
+    if len(outputs) == 1 or not len(values):
+        return {}
+    scores = [task.scores(values, of_model) for of_model in outputs]
+    table = {name: [of_model[name] for of_model in scores] for name in scores[0]}
+    return {name: {"mean": float(np.mean(column)), "std": float(np.std(column))} for name, column in table.items()}
 
 
 def _baselines(task: Task, rows: Rows, split: Split, values: dict[str, np.ndarray]) -> dict[str, dict[str, Scores]]:
@@ -190,7 +201,7 @@ def evaluate_run(run: Path, predictor: Predictor[Any], rows: Rows) -> dict[str, 
     """
     task = predictor.task
     values = np.array(rows.values[rows.usable].tolist())
-    outputs = rows.outputs(predictor, rows.usable)
+    outputs = rows.outputs(predictor, rows.usable).mean(axis=0)
     result = evaluation(
         run, rows.marks(rows.usable), lambda chosen: task.scores(values[chosen], outputs[chosen]), rows.excluded
     )

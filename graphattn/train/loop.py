@@ -91,6 +91,7 @@ class EpochReport:
         best: the best so far.
         history: a row an epoch: epoch, loss, learning_rate, valid_<score_name>.
         earlier_seconds: how long a resumed run had trained before.
+        member, members: which model of how many in an ensemble, counted from 0.
     """
 
     epoch: int
@@ -101,6 +102,8 @@ class EpochReport:
     best: float | None = None
     history: list[dict[str, float]] = field(default_factory=list)
     earlier_seconds: float = 0.0
+    member: int = 0
+    members: int = 1
 
 
 def fit(
@@ -164,7 +167,8 @@ def fit(
     total = options.epochs * job.steps_per_epoch
     step = progress.epoch * job.steps_per_epoch
     started = saved_at = time.monotonic()
-    while progress.epoch < options.epochs and progress.epoch - best_epoch < options.patience:
+    over = progress.epoch == options.epochs or progress.epoch - best_epoch >= options.patience
+    while not over:
         wrapped.train()
         losses = []
         for batch in job.batches(progress.epoch):
@@ -196,7 +200,8 @@ def fit(
         progress.history.append(row)
         if report is not None:
             report(progress)
-        if checkpoint is not None and time.monotonic() - saved_at >= options.checkpoint_seconds:
+        over = progress.epoch == options.epochs or progress.epoch - best_epoch >= options.patience
+        if checkpoint is not None and (over or time.monotonic() - saved_at >= options.checkpoint_seconds):
             state = {
                 "run": run,
                 "epoch": progress.epoch,

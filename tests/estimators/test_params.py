@@ -27,6 +27,7 @@ MOLECULES = {
     "channels": 128,
     "dropout": 0.1,
     "ema_decay": 0.998,
+    "ensemble": 1,
     "epochs": 50,
     "learning_rate": 5e-4,
     "n_jobs": None,

@@ -42,11 +42,24 @@ class MoleculeInputs:
         """The rows that have a graph."""
         return [row for row, graph in enumerate(self.graphs) if graph is not None]
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """For another process: the graphs are views of shared tensors, each of which would be sent whole with every graph."""
+        good = self.good
+        batch = GraphBatch.from_data_list([self.graphs[row] for row in good]) if good else None
+        return _unpacked, (batch, good, len(self.graphs), self.errors)
+
     def take(self, rows: Rows) -> MoleculeInputs:
         """Some of the rows."""
         numbers = [int(row) for row in rows]
         errors = {place: self.errors[row] for place, row in enumerate(numbers) if row in self.errors}
         return MoleculeInputs([self.graphs[row] for row in numbers], errors)
+
+
+def _unpacked(batch: GraphBatch | None, good: list[int], rows: int, errors: dict[int, str]) -> MoleculeInputs:
+    graphs: list[Data | None] = [None] * rows
+    for row, graph in zip(good, [] if batch is None else batch.to_data_list(), strict=True):
+        graphs[row] = graph
+    return MoleculeInputs(graphs, errors)
 
 
 class MoleculeSource(Source):
@@ -89,10 +102,9 @@ class MoleculeSource(Source):
         task: Task,
         train: tuple[MoleculeInputs, np.ndarray],
         valid: tuple[MoleculeInputs, np.ndarray] | None,
-        *,
         batch_size: int,
-        seed: int,
         device: torch.device,
+        seed: int,
     ) -> TaskJob:
         """The batches to train on, in an order that the seed and the epoch decide; inputs without errors, and their targets."""
         graphs, targets = train[0].graphs, torch.as_tensor(train[1], device=device)
@@ -114,17 +126,19 @@ class MoleculeSource(Source):
             ]
         return TaskJob(task, batches, -(-len(graphs) // batch_size), held_out)
 
-    def outputs(self, model: nn.Module, task: Task, inputs: MoleculeInputs) -> tuple[np.ndarray, dict[int, str]]:
-        """The outputs of every row, NaN where there are none, and row → why."""
+    def outputs(self, models: Sequence[nn.Module], task: Task, inputs: MoleculeInputs) -> tuple[np.ndarray, dict[int, str]]:
+        """What each model says of every row, [models, rows, out_channels], NaN where there is nothing, and row → why."""
         good, errors = inputs.good, dict(inputs.errors)
-        out = np.full((len(inputs.graphs), task.out_channels), np.nan)
-        device = next(model.parameters()).device
+        out = np.full((len(models), len(inputs.graphs), task.out_channels), np.nan)
+        device = next(models[0].parameters()).device
         for start, call in self._calls([inputs.graphs[row] for row in good], device):
-            with torch.no_grad():
-                out[good[start : start + _PREDICT_BATCH]] = task.decode(model(**call)).double().cpu().numpy()
+            rows = good[start : start + _PREDICT_BATCH]
+            for number, model in enumerate(models):
+                with torch.no_grad():
+                    out[number, rows] = task.decode(model(**call)).double().cpu().numpy()
         for row in good:
-            if not np.isfinite(out[row]).all():
-                out[row], errors[row] = np.nan, "the model gives no finite value"
+            if not np.isfinite(out[:, row]).all():
+                out[:, row], errors[row] = np.nan, "the model gives no finite value"
         return out, errors
 
     def _calls(self, graphs: Sequence[Data | None], device: torch.device) -> Iterator[tuple[int, dict[str, Any]]]:
