@@ -406,3 +406,19 @@ def test_a_checkpoint_with_other_values(tmp_path, monkeypatch, change, reason):
     save_checkpoint(path, state)
     with pytest.raises(InputError, match=rf"checkpoint\.pt is damaged \(ValueError: {reason}.*--overwrite starts again"):
         train_molecules(table(range(10)), options(tmp_path, params={**SMALL, "epochs": 3}, resume=True))
+
+
+def test_an_ensemble(tmp_path):
+    chosen = options(tmp_path, params={**SMALL, "ensemble": 2, "n_jobs": 1})
+    metrics = train_molecules(table(range(10)), chosen)
+    history = pd.read_csv(tmp_path / "run" / "history.csv")
+    assert history["member"].tolist() == [0, 0, 1, 1]
+    assert metrics["models"]["test"].keys() == metrics["test"].keys()
+    assert metrics["models"]["test"]["rmse"]["std"] > 0
+    assert [path.name for path in (tmp_path / "run").glob("checkpoint*")] == []
+    predict_molecules(tmp_path / "run", table(range(10)), tmp_path / "out.csv")
+    given = json.loads((tmp_path / "run" / "splits.json").read_text())["test"]
+    found = pd.read_csv(tmp_path / "out.csv")["prediction"].iloc[given]
+    np.testing.assert_allclose(found, pd.read_csv(tmp_path / "run" / "predictions.csv")["prediction"])
+    of_models = [metrics["models"]["test"][score]["mean"] for score in ("rmse", "mae")]
+    assert all(mean >= metrics["test"][score] for mean, score in zip(of_models, ("rmse", "mae"), strict=True))
