@@ -14,6 +14,7 @@ from rdkit import Chem, rdBase
 from rdkit.Chem import rdCIPLabeler
 
 from graphattn.chem.crippen import crippen_types, types_and_contributions
+from graphattn.chem.fingerprints import BITS, fingerprint_of
 from graphattn.chem.records import BAD_RECORD, MoleculeRecords, Record, join_records, record_of
 from graphattn.chem.smiles import read_smiles, reason_of
 from graphattn.chem.surroundings import SURROUNDINGS, surroundings
@@ -82,6 +83,7 @@ class MoleculeArrays(NamedTuple):
             sorted by target and then source.
         bonds: [edges, len(BOND_FEATURES)] uint8.
         edge_ptr: [molecules + 1] int64.
+        fingerprints: [molecules, BITS / 8] uint8, see `graphattn.chem.fingerprints`; 0 of a SMILES that cannot be used.
         errors: position of a molecule → reason.
         records: what else is known of each molecule, where that was asked for.
     """
@@ -91,6 +93,7 @@ class MoleculeArrays(NamedTuple):
     edge_index: npt.NDArray[np.int32]
     bonds: npt.NDArray[np.uint8]
     edge_ptr: npt.NDArray[np.int64]
+    fingerprints: npt.NDArray[np.uint8]
     errors: dict[int, str]
     records: MoleculeRecords | None = None
 
@@ -103,7 +106,7 @@ def featurise_chunk(smiles: Sequence[object], describe: bool = False) -> Molecul
         describe: whether to make their records as well.
     """
     records = MoleculeRecords() if describe else None
-    atoms, bonds = bytearray(), bytearray()
+    atoms, bonds, fingerprints = bytearray(), bytearray(), bytearray()
     ends: list[tuple[int, int]] = []
     atom_ptr, bond_ptr = [0], [0]
     errors = {}
@@ -121,6 +124,7 @@ def featurise_chunk(smiles: Sequence[object], describe: bool = False) -> Molecul
             first = atom_ptr[-1]
             atoms.extend(codes[0])
             bonds.extend(codes[1])
+            fingerprints.extend(codes[3])
             ends.extend((first + begin, first + end) for begin, end in codes[2])
             atom_ptr.append(len(atoms) // len(ATOM_FEATURES))
             bond_ptr.append(len(ends))
@@ -138,6 +142,7 @@ def featurise_chunk(smiles: Sequence[object], describe: bool = False) -> Molecul
         edge_index=(np.stack([source, target])[:, order] - first_atom).astype(np.int32),
         bonds=np.concatenate([bond_codes, bond_codes])[order],
         edge_ptr=edge_ptr,
+        fingerprints=np.array(fingerprints, dtype=np.uint8).reshape(-1, BITS // 8),
         errors=errors,
         records=records,
     )
@@ -155,6 +160,7 @@ def concatenate(chunks: Sequence[MoleculeArrays]) -> MoleculeArrays:
         edge_index=np.concatenate([chunk.edge_index for chunk in chunks], axis=1),
         bonds=np.concatenate([chunk.bonds for chunk in chunks]),
         edge_ptr=_joined_ptr([chunk.edge_ptr for chunk in chunks]),
+        fingerprints=np.concatenate([chunk.fingerprints for chunk in chunks]),
         errors={
             start + position: reason
             for start, chunk in zip(starts, chunks, strict=False)
@@ -192,12 +198,12 @@ _NO_BOND_TYPE, _, _, _NO_STEREO = (len(values) - 1 for values in BOND_FEATURES.v
 _ACHIRAL = Chem.ChiralType.CHI_UNSPECIFIED
 
 
-Codes = tuple[list[int], list[int], list[tuple[int, int]]]
-_NO_CODES: Codes = ([], [], [])
+Codes = tuple[list[int], list[int], list[tuple[int, int]], bytes]
+_NO_CODES: Codes = ([], [], [], bytes(BITS // 8))
 
 
 def _encode(mol: Any, smiles: str, describe: bool) -> tuple[Record, Codes]:
-    """The record of a molecule, if it is asked for, and the codes of its atoms and bonds with the two atoms of each bond."""
+    """The record of a molecule, if it is asked for, and its codes: atoms, bonds, the two atoms of each bond, fingerprint."""
     record = BAD_RECORD
     if describe:
         types, contributions = types_and_contributions(mol)
@@ -209,7 +215,8 @@ def _encode(mol: Any, smiles: str, describe: bool) -> tuple[Record, Codes]:
     around = surroundings(mol, types)
     atoms = [code for atom, more in zip(mol.GetAtoms(), around, strict=True) for code in (*_atom_codes(atom), *more)]
     bonds = [code for bond in mol.GetBonds() for code in _bond_codes(bond)]
-    return record, (atoms, bonds, [(bond.GetBeginAtomIdx(), bond.GetEndAtomIdx()) for bond in mol.GetBonds()])
+    ends = [(bond.GetBeginAtomIdx(), bond.GetEndAtomIdx()) for bond in mol.GetBonds()]
+    return record, (atoms, bonds, ends, fingerprint_of(mol))
 
 
 def _atom_codes(atom: Any) -> tuple[int, ...]:

@@ -47,11 +47,13 @@ class Molecules:
     Attributes:
         graphs: for each row its graph, or None where the SMILES is bad.
         errors: number of a bad row → why.
+        fingerprints: the packed Morgan fingerprint of each row, uint8, see `graphattn.chem.fingerprints`; 0 where it is bad.
         records: canonical SMILES, scaffold and Crippen logP of each row, where `featurise` was asked to describe them.
     """
 
     graphs: list[Data | None]
     errors: dict[int, str]
+    fingerprints: np.ndarray
     records: MoleculeRecords | None = None
 
     def __len__(self) -> int:
@@ -126,7 +128,7 @@ def featurise(
             with contextlib.suppress(OSError):
                 _store(path, arrays)
     graphs = [None if row in arrays.errors else graph for row, graph in enumerate(_graphs(arrays, dtype))]
-    return Molecules(graphs=graphs, errors=arrays.errors, records=arrays.records)
+    return Molecules(graphs, arrays.errors, arrays.fingerprints, arrays.records)
 
 
 def _featurise_chunks(rows: list[object], n_jobs: int | None, describe: bool) -> Iterator[MoleculeArrays]:

@@ -155,6 +155,8 @@ def show_run(screen: Screen, out: Path, metrics: dict[str, Any], advice: str = "
         screen.say("")
         screen.show(score_table(metrics, without=without))
         screen.say("")
+    if trust := metrics.get("uncertainty"):
+        screen.say(_about_trust(trust))
     for name, scores in metrics["better_on_validation"].items():
         if name not in without:
             for score, value in scores.items():
@@ -166,3 +168,11 @@ def show_run(screen: Screen, out: Path, metrics: dict[str, Any], advice: str = "
     if metrics["duplicates_across_splits"]:
         screen.say(f"{metrics['duplicates_across_splits']:,} rows of valid and test repeat a molecule of train")
     screen.say(f"{metrics['seconds']:.0f} s; model, scores, predictions and pictures are in {out}")
+
+
+def _about_trust(trust: dict[str, Any]) -> str:
+    """A sentence on the uncertainties of the test part."""
+    if "coverage" not in trust:
+        return f"calibration error of the probabilities on test: {trust['calibration_error']:.3f}"
+    held = f"{100 * trust['interval']:g} % intervals hold {100 * trust['coverage']:.1f} % of the test values"
+    return f"{held}; the half with the least uncertainty has {trust['rmse_certain_half']:.2f} × the rmse of all"

@@ -6,7 +6,7 @@ import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from sklearn.base import ClassifierMixin, RegressorMixin
@@ -14,9 +14,14 @@ from sklearn.base import ClassifierMixin, RegressorMixin
 from graphattn.errors import InputError
 from graphattn.estimators.base import Classes, GraphEstimator, Numbers
 from graphattn.estimators.params import MoleculeParams
+from graphattn.estimators.predictor import Said
 from graphattn.estimators.sources import MoleculeInputs, MoleculeSource
+from graphattn.estimators.trust import calibrate, say
 from graphattn.splits import random_split
 from graphattn.train import EpochReport
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 class MoleculeEstimator(GraphEstimator[MoleculeSource], MoleculeParams):
@@ -101,11 +106,11 @@ class MoleculeEstimator(GraphEstimator[MoleculeSource], MoleculeParams):
         if valid is None:
             fractions = (1 - self.valid_fraction, self.valid_fraction, 0.0)
             parts = random_split(len(targets), fractions, self.seed, task.classes_of(values))
-            held_out = inputs.take(parts["valid"]), targets[parts["valid"]]
+            valid_inputs, valid_values = inputs.take(parts["valid"]), values[parts["valid"]]
             inputs, targets = inputs.take(parts["train"]), targets[parts["train"]]
         else:
             valid_inputs, valid_values = _good(*valid)
-            held_out = valid_inputs, task.encode(valid_values)
+        held_out = valid_inputs, task.encode(valid_values)
         self._fit(
             source,
             task,
@@ -114,6 +119,8 @@ class MoleculeEstimator(GraphEstimator[MoleculeSource], MoleculeParams):
             checkpoint,
             report,
         )
+        source.learn(inputs)
+        calibrate(self.predictor_, valid_inputs, valid_values)
         return self
 
     def outputs(self, smiles: Iterable[str]) -> tuple[np.ndarray, dict[int, str]]:
@@ -126,9 +133,32 @@ class MoleculeEstimator(GraphEstimator[MoleculeSource], MoleculeParams):
         Raises:
             NotFittedError: before `fit`.
         """
-        fitted, rows = self._fitted, as_list(smiles)
-        outputs, errors = fitted.source.outputs(fitted.models, fitted.task, fitted.source.inputs(rows))
-        return outputs.mean(axis=0), errors
+        said = self._say(as_list(smiles))
+        return said.outputs, said.errors
+
+    def _say(self, rows: Sequence[object]) -> Said:
+        fitted = self._fitted
+        return say(fitted, fitted.source.inputs(rows))
+
+    def predict_table(self, smiles: Iterable[str]) -> pd.DataFrame:
+        """All that is known of each row: the columns that `graphattn predict` writes.
+
+        Returns:
+            A table with an entry a row: prediction; of a classifier the probability of each class; of a regressor with
+            validation rows uncertainty, the standard deviation of the prediction's error, and lower and upper, the ends of an
+            interval that holds the true value with the probability `interval` where molecules are like those validated on;
+            nearest_training, the Tanimoto similarity of Morgan fingerprints (radius 2) to the nearest molecule trained on;
+            never_seen, values of atom features that no molecule trained on had; and error, why a row has no prediction.
+
+        Raises:
+            NotFittedError: before `fit`.
+        """
+        import pandas as pd
+
+        rows = as_list(smiles)
+        said = self._say(rows)
+        errors = [said.errors.get(row, "") for row in range(len(rows))]
+        return pd.DataFrame({**self.task_.columns(said.outputs), **said.columns, "error": errors})
 
     def predict(self, smiles: Iterable[str]) -> np.ndarray:
         """The predicted value of each row, [rows].
@@ -191,6 +221,7 @@ class MoleculeRegressor(Numbers, RegressorMixin, MoleculeEstimator):
             0: the weights themselves.
         patience: epochs without a better validation score after which training stops.
         valid_fraction: part of the rows held out for that where `fit` is given no validation rows.
+        interval: probability with which the intervals of `predict_table` hold the true value, in (0, 1).
         on_error: what `predict` and `predict_proba` give a row whose SMILES is bad: "mean", the mean of the values trained on
             or the shares of their classes, so that scikit-learn's scores are finite; "nan"; or "raise". `fit` leaves such rows
             out, or raises. A warning says how many rows are left out or filled in, with an example.

@@ -1,7 +1,7 @@
 """The parameters of the estimators, declared once: constructors, `get_params`, checks and `--config` files read them here.
 
-A `--config` file is checked against the annotations; `check_params` checks the limits that `count`, `fraction` and
-`at_least_zero` set.
+A `--config` file is checked against the annotations; `check_params` checks the limits that `count`, `fraction`,
+`share` and `at_least_zero` set.
 """
 
 from __future__ import annotations
@@ -31,6 +31,11 @@ def count(default: int) -> Any:
 def fraction(default: float) -> Any:
     """A number in [0, 1)."""
     return field(default=default, metadata={"limit": "fraction"})
+
+
+def share(default: float) -> Any:
+    """A number in (0, 1)."""
+    return field(default=default, metadata={"limit": "share"})
 
 
 def at_least_zero(default: float) -> Any:
@@ -74,6 +79,7 @@ class MoleculeParams(EstimatorParams):
     learning_rate: float = 5e-4
     ema_decay: float = fraction(0.998)
     valid_fraction: float = fraction(0.1)
+    interval: float = share(0.9)
     on_error: str = "mean"
     n_jobs: int | None = None
 
@@ -103,7 +109,7 @@ def check_params(params: EstimatorParams) -> None:
 
     if not isinstance(params.seed, Integral) or not 0 <= params.seed < 2**63:
         raise InputError(f"seed must be a whole number from 0 up, got {params.seed!r}")
-    limits: dict[str, list[str]] = {"count": [], "fraction": [], "at_least_zero": []}
+    limits: dict[str, list[str]] = {"count": [], "fraction": [], "share": [], "at_least_zero": []}
     for each in fields(params):
         if "limit" in each.metadata:
             limits[each.metadata["limit"]].append(each.name)
@@ -117,6 +123,9 @@ def check_params(params: EstimatorParams) -> None:
     for name in limits["fraction"]:
         if not 0 <= getattr(params, name) < 1:
             raise InputError(f"{name} must lie in [0, 1), got {getattr(params, name)!r}")
+    for name in limits["share"]:
+        if not 0 < getattr(params, name) < 1:
+            raise InputError(f"{name} must lie between 0 and 1, got {getattr(params, name)!r}")
     if isinstance(params, MoleculeParams) and params.on_error not in ON_ERROR:
         raise InputError(f"on_error must be one of {', '.join(ON_ERROR)}, got {params.on_error!r}")
     for name in limits["at_least_zero"]:

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
+import numpy as np
 import torch
 
 from graphattn.errors import InputError
@@ -19,8 +20,25 @@ from graphattn.estimators.persist import CONFIG_FILE, WEIGHTS_FILE, load_config,
 from graphattn.estimators.sources import SOURCES, Source
 from graphattn.nn import GraphTransformer
 from graphattn.train import Task, find_task
+from graphattn.uncertainty import Noise, Temperature
 
 AnySource = TypeVar("AnySource", bound=Source)
+
+
+class Said(NamedTuple):
+    """What a predictor says of some rows.
+
+    Args:
+        outputs: [rows, out_channels], NaN where there is nothing: the mean of the models, of classes calibrated.
+        of_models: what each model says by itself, [models, rows, out_channels].
+        columns: what else is known of each row, name → [rows].
+        errors: row → why there is nothing.
+    """
+
+    outputs: np.ndarray
+    of_models: np.ndarray
+    columns: dict[str, Any]
+    errors: dict[int, str]
 
 
 @dataclass
@@ -31,6 +49,8 @@ class Predictor(Generic[AnySource]):
         estimator: name of the estimator's class.
         params: its parameters, but for those of the machine.
         source, task, models: its parts.
+        noise: of regression, fitted on validation rows, see `graphattn.estimators.trust`.
+        temperature: of classification, likewise.
     """
 
     estimator: str
@@ -38,6 +58,8 @@ class Predictor(Generic[AnySource]):
     source: AnySource
     task: Task
     models: list[GraphTransformer]
+    noise: Noise | None = None
+    temperature: Temperature | None = None
 
     @property
     def device(self) -> torch.device:
@@ -46,7 +68,11 @@ class Predictor(Generic[AnySource]):
 
     def config(self) -> dict[str, Any]:
         """All that is needed to make it again but the weights, as JSON."""
-        parts = {"estimator": self.estimator, "params": self.params, "model": self.source.model_options}
+        parts: dict[str, Any] = {"estimator": self.estimator, "params": self.params, "model": self.source.model_options}
+        if self.noise is not None:
+            parts["noise"] = self.noise.config()
+        if self.temperature is not None:
+            parts["temperature"] = self.temperature.value
         return plain({**parts, **self.source.pack(self.task)})
 
 
@@ -69,6 +95,8 @@ def load_predictor(folder: Path, device: str = "auto", *, n_jobs: int | None = N
         source, task = SOURCES[kind.source](options, n_jobs), find_task(kind.task)()
         source.check(config)
         task.restore(source.unpack(config), options["out_channels"])
+        noise = Noise.restore(config["noise"]) if "noise" in config else None
+        temperature = Temperature.restore(config["temperature"]) if "temperature" in config else None
         # Without memory or random weights: whatever the config says, what is read is what the file of weights holds.
         with torch.device("meta"):
             models = [GraphTransformer(**options) for _ in range(params.get("ensemble", 1))]
@@ -81,7 +109,8 @@ def load_predictor(folder: Path, device: str = "auto", *, n_jobs: int | None = N
         source.restore_tensors(kept)
     except (KeyError, InputError) as error:
         raise InputError(f"{folder / WEIGHTS_FILE} is damaged: {_short(error)}") from None
-    return Predictor(name, params, source, task, [model.to(find_device(device)).eval() for model in models])
+    placed = [model.to(find_device(device)).eval() for model in models]
+    return Predictor(name, params, source, task, placed, noise, temperature)
 
 
 def _short(error: Exception) -> str:

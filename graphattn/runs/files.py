@@ -20,6 +20,7 @@ from graphattn.cache import part_of
 from graphattn.errors import InputError
 from graphattn.estimators.manifest import Manifest, parse_json, write_json
 from graphattn.runs.folder import RunFolder, RunOptions
+from graphattn.runs.trust import LEVELS
 from graphattn.splits import PARTS, Split
 
 METRICS_FILE = "metrics.json"
@@ -37,6 +38,7 @@ def write_run_files(
     trained_on: Sequence[str],
     scores: dict[str, dict[str, float]],
     models: dict[str, dict[str, dict[str, float]]],
+    trust: dict[str, Any],
     baselines: dict[str, dict[str, float]],
     better_on_validation: dict[str, dict[str, float]],
     parity: tuple[np.ndarray, np.ndarray] | None,
@@ -45,7 +47,7 @@ def write_run_files(
     duplicates: int,
     seconds: float,
 ) -> dict[str, Any]:
-    """Writes splits.json, history.csv, curves.png, parity.png where there is `parity` to draw, and metrics.json.
+    """Writes splits.json, history.csv, metrics.json, curves.png and, where they apply, parity.png and intervals.png.
 
     Returns:
         The content of metrics.json.
@@ -64,8 +66,11 @@ def write_run_files(
             options,
             lambda plots, path: plots.draw_parity(path, *parity, target, scores["test"]),
         )
+    if "held" in trust:
+        _draw(folder.path / "intervals.png", options, lambda plots, path: plots.draw_intervals(path, LEVELS, trust))
     metrics = {
         **{part: scores[part] for part in PARTS},
+        **({"uncertainty": trust} if trust else {}),
         **({"models": models} if any(models.values()) else {}),
         "baselines": baselines,
         "better_on_validation": better_on_validation,

@@ -15,15 +15,16 @@ from graphattn.chem import featurise
 from graphattn.chem.smiles import names_after
 from graphattn.chem.split import split_by_scaffold
 from graphattn.errors import InputError
-from graphattn.estimators.predictor import Predictor
+from graphattn.estimators.predictor import Predictor, Said
 from graphattn.estimators.sources import MoleculeInputs, MoleculeSource
+from graphattn.estimators.trust import KNOWN_COLUMNS, NOISE_COLUMNS, say
 from graphattn.runs.files import fingerprint
 from graphattn.runs.molecule_table import MoleculeTable
 from graphattn.runs.predictions import Predictions
 from graphattn.runs.rows import Rows
 from graphattn.splits import JUDGED, Split
 from graphattn.tables import first_not_number
-from graphattn.train import EpochReport, Task
+from graphattn.train import EpochReport, Regression, Task
 from graphattn.train.tasks.task import shown
 
 _DIGIT = re.compile(r"\d")
@@ -139,22 +140,21 @@ class MoleculeRows(Rows):
         predictor: Predictor[Any] = estimator.predictor_
         return predictor
 
-    def outputs(self, predictor: Predictor[Any], rows: np.ndarray) -> np.ndarray:
-        source: MoleculeSource = predictor.source
-        outputs, errors = source.outputs(predictor.models, predictor.task, self._prepare(source).take(rows))
-        if errors:  # of usable rows, so that it is the model's
-            first, reason = next(iter(errors.items()))
+    def say(self, predictor: Predictor[Any], rows: np.ndarray) -> Said:
+        said = say(predictor, self._prepare(predictor.source).take(rows))
+        if said.errors:  # of usable rows, so that it is the model's
+            first, reason = next(iter(said.errors.items()))
             raise InputError(
-                f"{reason} for {len(errors):,} of {len(rows):,} molecules of {self._table.name}, "
+                f"{reason} for {len(said.errors):,} of {len(rows):,} molecules of {self._table.name}, "
                 f"such as {self._table.smiles[rows[first]][:60]!r}"
             )
-        return outputs
+        return said
 
     def _prepare(self, source: MoleculeSource) -> MoleculeInputs:
         if self._inputs is None:
             chosen = set(self.usable.tolist())
             graphs = [graph if row in chosen else None for row, graph in enumerate(self._molecules.graphs)]
-            self._inputs = source.prepare(graphs, self._molecules.errors)
+            self._inputs = source.prepare(graphs, self._molecules)
         return self._inputs
 
     def baselines(self, task: Task, split: Split) -> dict[str, dict[str, np.ndarray]]:
@@ -164,8 +164,11 @@ class MoleculeRows(Rows):
         found = {part: outputs for part, outputs in said.items() if outputs is not None}
         return {"crippen": found} if found else {}
 
-    def predictions(self, rows: np.ndarray, outputs: np.ndarray) -> Predictions:
-        return Predictions(self.name, self._table.frame.iloc[rows], outputs, {})
+    def predictions(self, rows: np.ndarray, said: Said) -> Predictions:
+        return Predictions(self.name, self._table.frame.iloc[rows], said.outputs, {}, said.columns)
+
+    def more_columns(self, task: Task) -> list[str]:
+        return [*(NOISE_COLUMNS if isinstance(task, Regression) else ()), *KNOWN_COLUMNS]
 
     def config(self) -> dict[str, Any]:
         config: dict[str, Any] = {"smiles_column": self._table.smiles_column, "target_column": self._table.target_column}

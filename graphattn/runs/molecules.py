@@ -13,6 +13,7 @@ from graphattn.chem.smiles import names_after
 from graphattn.errors import InputError
 from graphattn.estimators.kinds import estimator_name
 from graphattn.estimators.sources import MoleculeSource
+from graphattn.estimators.trust import column_names, say
 from graphattn.runs.describe import about_values
 from graphattn.runs.folder import RunOptions
 from graphattn.runs.molecule_rows import MoleculeRows, about_names
@@ -119,16 +120,15 @@ def predict_molecules(
         for chunk in chunks:
             if column is None:
                 column = find_column(chunk, wanted, name, notes)
-                refuse_taken_columns(
-                    chunk, predictor.task.column_names(), name, errors=True, prediction_column=prediction_column
-                )
+                names = [*predictor.task.column_names(), *column_names(predictor)]
+                refuse_taken_columns(chunk, names, name, errors=True, prediction_column=prediction_column)
             smiles = smiles_of(chunk, column, na_values)
-            output, reasons = source.outputs(predictor.models, predictor.task, source.inputs(smiles))
+            said = say(predictor, source.inputs(smiles))
             if with_names := names_after(smiles):
                 named, example = named + len(with_names), example or smiles[with_names[0]]
             rows += len(chunk)
-            errors.update(reason.partition(":")[0] for reason in reasons.values())
-            yield Predictions(name, chunk, output.mean(axis=0), reasons)
+            errors.update(reason.partition(":")[0] for reason in said.errors.values())
+            yield Predictions(name, chunk, said.outputs, said.errors, said.columns)
 
     predict_run(
         predictor,

@@ -15,7 +15,7 @@ import torch
 from graphattn.errors import InputError
 from graphattn.estimators.device import find_device
 from graphattn.estimators.kinds import estimator_name
-from graphattn.estimators.predictor import Predictor
+from graphattn.estimators.predictor import Predictor, Said
 from graphattn.networks import spread_along_edges
 from graphattn.networks.network import LabelKind
 from graphattn.runs.describe import about_features, about_values
@@ -120,7 +120,7 @@ def predict_nodes(
         loaded = network.load(data, _LABEL_KINDS[predictor.task.name])
         rows = NodeRows(network, loaded, predictor.task)
         every = np.arange(len(loaded.ids))
-        yield rows.predictions(every, rows.outputs(predictor, every).mean(axis=0))
+        yield rows.predictions(every, rows.say(predictor, every))
         result.update(found=loaded.report, notes=rows.notes)
 
     predict_run(predictor, predictions(), out, overwrite=overwrite, line_end=NodeRows.line_end, prediction_column=named)
@@ -206,14 +206,15 @@ class NodeRows(Rows):
         predictor: Predictor[Any] = estimator.predictor_
         return predictor
 
-    def outputs(self, predictor: Predictor[Any], rows: np.ndarray) -> np.ndarray:
+    def say(self, predictor: Predictor[Any], rows: np.ndarray) -> Said:
         if self._outputs is None or self._outputs[0] is not predictor:
             device = predictor.device
             inputs = self._inputs
             if inputs is None:
                 inputs = predictor.source.inputs(self._loaded.data, device, self.notes.append)
             self._outputs = predictor, predictor.source.outputs(predictor.models[0], predictor.task, inputs)
-        return self._outputs[1][None, rows]
+        outputs = self._outputs[1][rows]
+        return Said(outputs, outputs[None], {}, {})
 
     def baselines(self, task: Task, split: Split) -> dict[str, dict[str, np.ndarray]]:
         train = torch.from_numpy(split["train"])
@@ -225,8 +226,8 @@ class NodeRows(Rows):
         said = task.from_spread(spread, np.array(self.values[split["train"]].tolist()))
         return {"label_propagation": {part: said[split[part]] for part in JUDGED}}
 
-    def predictions(self, rows: np.ndarray, outputs: np.ndarray) -> Predictions:
-        return Predictions(self.name, _ids_frame([self._loaded.ids[row] for row in rows]), outputs, None)
+    def predictions(self, rows: np.ndarray, said: Said) -> Predictions:
+        return Predictions(self.name, _ids_frame([self._loaded.ids[row] for row in rows]), said.outputs, None)
 
     def config(self) -> dict[str, Any]:
         encoding = self._loaded.encoding

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import warnings
 from pathlib import Path
+from typing import Any
 
 import matplotlib
 import numpy as np
@@ -64,6 +65,21 @@ def draw_parity(path: Path, truth: np.ndarray, prediction: np.ndarray, name: str
             if not np.isnan(scores[score])
         )
         panel.set_title(f"test part: {title}")
+        panel.spines[["top", "right"]].set_visible(False)
+        _save(figure, path)
+
+
+def draw_intervals(path: Path, levels: np.ndarray, trust: dict[str, Any]) -> None:
+    """The share of the test part's true values that intervals hold, against the probability that they were made for."""
+    with matplotlib.rc_context(_SETTINGS):
+        figure = Figure(figsize=(4.6, 4.6), layout="constrained")
+        panel = figure.subplots()
+        panel.plot((0, 1), (0, 1), color="0.6", linewidth=1, zorder=0)
+        panel.plot(levels, trust["held"], color=_BLUE, marker=".")
+        panel.plot(trust["interval"], trust["coverage"], "o", color=_ORANGE)
+        panel.set(xlim=(0, 1), ylim=(0, 1), aspect="equal")
+        panel.set(xlabel="probability of the interval", ylabel="share of the test values that it holds")
+        panel.set_title(f"intervals of {100 * trust['interval']:g} % hold {100 * trust['coverage']:.1f} % of the test values")
         panel.spines[["top", "right"]].set_visible(False)
         _save(figure, path)
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, NamedTuple, TextIO
 
 import numpy as np
@@ -24,16 +25,18 @@ class Predictions(NamedTuple):
         outputs: [rows, out_channels].
         errors: number of a row → why there is no prediction; None for a table without a column of errors, as every row has a
             prediction.
+        columns: what else is known of each row, name → cells.
     """
 
     name: str
     frame: pd.DataFrame
     outputs: np.ndarray
     errors: dict[int, str] | None
+    columns: Mapping[str, Any] = MappingProxyType({})
 
     def added(self, task: Task, prediction_column: str | None = None) -> dict[str, Any]:
         """The columns that come after those of `frame`."""
-        added = task.columns(self.outputs)
+        added = {**task.columns(self.outputs), **self.columns}
         if self.errors is not None:
             added[_ERROR] = [self.errors.get(row, "") for row in range(len(self.frame))]
         return dict(zip(_named(list(added), prediction_column), added.values(), strict=True))

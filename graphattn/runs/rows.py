@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from graphattn.errors import InputError
-from graphattn.estimators.predictor import Predictor
+from graphattn.estimators.predictor import Predictor, Said
 from graphattn.runs.folder import RunOptions
 from graphattn.runs.predictions import Predictions
 from graphattn.splits import DEFAULT_FRACTIONS, PARTS, Split, parse_split, random_split, read_split_file
@@ -71,16 +71,20 @@ class Rows(ABC):
         """Trains the estimator on the rows of a split. What the model reads is computed once, and kept for `outputs`."""
 
     @abstractmethod
-    def outputs(self, predictor: Predictor[Any], rows: np.ndarray) -> np.ndarray:
-        """What each model says of some usable rows, [models, some, out_channels]."""
+    def say(self, predictor: Predictor[Any], rows: np.ndarray) -> Said:
+        """What a predictor says of some usable rows."""
 
     @abstractmethod
     def baselines(self, task: Task, split: Split) -> dict[str, dict[str, np.ndarray]]:
         """What simple rules, beyond a constant, say of the valid and test parts: name → part → outputs."""
 
     @abstractmethod
-    def predictions(self, rows: np.ndarray, outputs: np.ndarray) -> Predictions:
-        """A table of what a model says of some rows."""
+    def predictions(self, rows: np.ndarray, said: Said) -> Predictions:
+        """A table of what a predictor says of some rows."""
+
+    def more_columns(self, task: Task) -> list[str]:
+        """The columns that predictions may have beyond those of the task."""
+        return []
 
     @abstractmethod
     def config(self) -> dict[str, Any]:

@@ -12,11 +12,12 @@ import numpy as np
 from graphattn.errors import InputError
 from graphattn.estimators.kinds import KINDS
 from graphattn.estimators.persist import CONFIG_FILE, digest, load_config, save_model
-from graphattn.estimators.predictor import Predictor, load_predictor
+from graphattn.estimators.predictor import Predictor, Said, load_predictor
 from graphattn.runs.files import PREDICTIONS_FILE, evaluation, new_file, write_run_files, written
 from graphattn.runs.folder import RunFolder, RunOptions
 from graphattn.runs.predictions import Predictions, refuse_taken_columns, write_predictions
 from graphattn.runs.rows import Rows
+from graphattn.runs.trust import trust_scores
 from graphattn.splits import JUDGED, PARTS, Split, parse_split
 from graphattn.train import Task
 from graphattn.train.metrics import Scores
@@ -46,8 +47,9 @@ def train_run(
         raise InputError(f"split '{wanted}' is for molecules; use {', '.join(kinds_of_split)}, A/B/C or a JSON file")
     task = estimator.new_task()
     rows = load(task)
-    first = rows.predictions(rows.usable[:0], np.empty((0, 1)))
-    names = task.column_names(rows.values[rows.usable].tolist())
+    none = np.empty((0, 1))
+    first = rows.predictions(rows.usable[:0], Said(none, none[None], {}, {}))
+    names = [*task.column_names(rows.values[rows.usable].tolist()), *rows.more_columns(task)]
     refuse_taken_columns(
         first.frame, names, first.name, errors=first.errors is not None, prediction_column=options.prediction_column
     )
@@ -67,15 +69,18 @@ def _train_into(
     task = predictor.task
 
     values = {part: np.array(rows.values[split[part]].tolist()) for part in PARTS}
-    of_models = {part: rows.outputs(predictor, split[part]) for part in PARTS}
-    outputs = {part: of_part.mean(axis=0) for part, of_part in of_models.items()}
+    said = {part: rows.say(predictor, split[part]) for part in PARTS}
+    outputs = {part: of_part.outputs for part, of_part in said.items()}
     scores = {part: task.scores(values[part], outputs[part]) for part in PARTS}
     baselines = _baselines(task, rows, split, values)
+    if "lower" in rows.more_columns(task) and "lower" not in said["test"].columns:
+        count, percent = len(split["valid"]), f"{100 * predictor.params['interval']:g} %"
+        options.notify(f"note: {count:,} validation rows are too few for intervals that hold {percent}; predictions have none")
 
     named = options.prediction_column
     data = rows.config() | ({} if named is None else {"prediction_column": named})
     save_model(folder.path, {**predictor.config(), "data": data}, predictor.models, predictor.source.tensors())
-    table = rows.predictions(split["test"], outputs["test"])
+    table = rows.predictions(split["test"], said["test"])
     with written(folder.path / PREDICTIONS_FILE) as file:
         write_predictions(task, [table], file, line_end=rows.line_end, prediction_column=named)
     metrics = write_run_files(
@@ -85,7 +90,8 @@ def _train_into(
         split=split,
         trained_on=[mark for part in ("train", "valid") for mark in rows.marks(split[part])],
         scores=scores,
-        models={part: _over_models(task, values[part], of_part) for part, of_part in of_models.items()},
+        trust=trust_scores(predictor, values["test"], said["test"]),
+        models={part: _over_models(task, values[part], of_part.of_models) for part, of_part in said.items()},
         baselines={name: of_part["test"] for name, of_part in baselines.items()},
         better_on_validation=_better(task, baselines, scores["valid"]),
         parity=task.parity(values["test"], outputs["test"]) if len(split["test"]) else None,
@@ -201,7 +207,7 @@ def evaluate_run(run: Path, predictor: Predictor[Any], rows: Rows) -> dict[str, 
     """
     task = predictor.task
     values = np.array(rows.values[rows.usable].tolist())
-    outputs = rows.outputs(predictor, rows.usable).mean(axis=0)
+    outputs = rows.say(predictor, rows.usable).outputs
     result = evaluation(
         run, rows.marks(rows.usable), lambda chosen: task.scores(values[chosen], outputs[chosen]), rows.excluded
     )

@@ -80,6 +80,7 @@ def test_permuting_the_rows_permutes_the_result(order: list[int]) -> None:
     expected = Molecules(
         graphs=[straight.graphs[row] for row in order],
         errors={place: straight.errors[row] for place, row in enumerate(order) if row in straight.errors},
+        fingerprints=straight.fingerprints[list(order)],
     )
     assert_same(permuted, expected)
 

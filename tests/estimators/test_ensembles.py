@@ -33,14 +33,16 @@ def test_predictions_are_the_mean_of_models_of_consecutive_seeds(ensemble) -> No
     assert [row["member"] for row in ensemble.history_] == [0, 0, 1, 1]
 
 
-def test_probabilities_are_averaged() -> None:
+def test_probabilities_are_averaged_and_calibrated() -> None:
     classes = ["long" if value > 4 else "short" for value in VALUES]
     fitted = [
         MoleculeClassifier(**SMALL, n_jobs=1, seed=seed, ensemble=count).fit(SMILES, classes, valid=(SMILES, classes))
         for seed, count in ((0, 2), (0, 1), (1, 1))
     ]
-    both, *single = [model.predict_proba(SMILES) for model in fitted]
-    np.testing.assert_allclose(both, np.mean(single, axis=0), rtol=1e-12)
+    both, *single = [model._say(SMILES).of_models for model in fitted]
+    np.testing.assert_array_equal(both, np.concatenate(single))
+    calibrated = fitted[0].predictor_.temperature.apply(both.mean(axis=0))
+    np.testing.assert_array_equal(fitted[0].predict_proba(SMILES), calibrated)
 
 
 def test_trained_beside_each_other_they_are_the_same(ensemble) -> None:

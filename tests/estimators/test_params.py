@@ -35,6 +35,7 @@ MOLECULES = {
     "patience": 30,
     "readout": "mean",
     "valid_fraction": 0.1,
+    "interval": 0.9,
     "on_error": "mean",
 }
 NODES = {

@@ -106,7 +106,7 @@ def test_a_class_that_only_the_test_part_has(tmp_path):
     metrics = train_molecules(table(labels), options(tmp_path, split=str(split)), task="classification")
     assert metrics["test"]["accuracy"] <= 0.5  # the rare one cannot be right
     header = (tmp_path / "run" / "predictions.csv").read_text().splitlines()[0]
-    assert header == "smiles,y,prediction,probability_a,probability_b,error"
+    assert header == "smiles,y,prediction,probability_a,probability_b,nearest_training,never_seen,error"
 
 
 def test_nan_is_no_class(tmp_path):
@@ -332,7 +332,13 @@ def test_two_columns_of_one_name_are_written_as_they_are(tmp_path):
     predict_molecules(tmp_path / "run", tmp_path / "in.csv", tmp_path / "out.csv")
     lines = [line.split(",") for line in (tmp_path / "out.csv").read_text().splitlines()]
     assert [line[:3] for line in lines] == [["smiles", "note", "note"], ["CCO", "a", "b"], ["CCN", "c", "d"], ["xx", "e", "f"]]
-    assert lines[0][3:] == ["prediction", "error"]
+    assert lines[0][3:] == [
+        "prediction",
+        "uncertainty",
+        "nearest_training",
+        "never_seen",
+        "error",
+    ]  # too few rows for intervals
 
 
 def fill_weights(run, value):

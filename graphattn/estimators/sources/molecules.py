@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch_geometric.data import Batch as GraphBatch
 from torch_geometric.data import Data
 
-from graphattn.chem import ATOM_WIDTH, BOND_WIDTH, FEATURE_VERSION, featurise
+from graphattn.chem import ATOM_WIDTH, BOND_WIDTH, FEATURE_VERSION, Molecules, featurise
+from graphattn.chem.fingerprints import BITS
 from graphattn.errors import InputError
 from graphattn.estimators.params import STRUCTURE_OPTIONS, MoleculeParams, shared_model_options
 from graphattn.estimators.sources.source import Source
@@ -32,10 +33,12 @@ class MoleculeInputs:
     Attributes:
         graphs: the graph of each row with what the model reads of structure; None where the SMILES is bad.
         errors: number of a bad row → why.
+        fingerprints: the packed fingerprint of each row, uint8.
     """
 
     graphs: list[Data | None]
     errors: dict[int, str]
+    fingerprints: np.ndarray
 
     @property
     def good(self) -> list[int]:
@@ -46,26 +49,59 @@ class MoleculeInputs:
         """For another process: the graphs are views of shared tensors, each of which would be sent whole with every graph."""
         good = self.good
         batch = GraphBatch.from_data_list([self.graphs[row] for row in good]) if good else None
-        return _unpacked, (batch, good, len(self.graphs), self.errors)
+        return _unpacked, (batch, good, self.errors, self.fingerprints)
 
     def take(self, rows: Rows) -> MoleculeInputs:
         """Some of the rows."""
         numbers = [int(row) for row in rows]
         errors = {place: self.errors[row] for place, row in enumerate(numbers) if row in self.errors}
-        return MoleculeInputs([self.graphs[row] for row in numbers], errors)
+        return MoleculeInputs([self.graphs[row] for row in numbers], errors, self.fingerprints[numbers])
 
 
-def _unpacked(batch: GraphBatch | None, good: list[int], rows: int, errors: dict[int, str]) -> MoleculeInputs:
-    graphs: list[Data | None] = [None] * rows
+def _unpacked(batch: GraphBatch | None, good: list[int], errors: dict[int, str], fingerprints: np.ndarray) -> MoleculeInputs:
+    graphs: list[Data | None] = [None] * len(fingerprints)
     for row, graph in zip(good, [] if batch is None else batch.to_data_list(), strict=True):
         graphs[row] = graph
-    return MoleculeInputs(graphs, errors)
+    return MoleculeInputs(graphs, errors, fingerprints)
+
+
+class Known(NamedTuple):
+    """What is kept of the molecules trained on.
+
+    Args:
+        fingerprints: packed, uint8, [molecules, BITS / 8].
+        seen: the columns of atom features that any of their atoms has, bool, [ATOM_WIDTH].
+    """
+
+    fingerprints: np.ndarray
+    seen: np.ndarray
 
 
 class MoleculeSource(Source):
     """SMILES → one-hot atoms and bonds with the encodings of a model."""
 
     name = "molecules"
+    known: Known | None = None
+    """What it was trained on; None before that."""
+
+    def learn(self, inputs: MoleculeInputs) -> None:
+        """Keeps what `columns` compares molecules with: those trained on, without bad rows."""
+        seen = np.zeros(ATOM_WIDTH, dtype=bool)
+        for graph in inputs.graphs:
+            if graph is not None:
+                seen |= graph.x.numpy().any(axis=0)
+        self.known = Known(inputs.fingerprints, seen)
+
+    def tensors(self) -> dict[str, Tensor]:
+        if self.known is None:
+            return {}
+        return {"fingerprints": torch.from_numpy(self.known.fingerprints), "seen": torch.from_numpy(self.known.seen)}
+
+    def restore_tensors(self, tensors: dict[str, Tensor]) -> None:
+        fingerprints, seen = tensors["fingerprints"].numpy(), tensors["seen"].numpy()
+        if fingerprints.dtype != np.uint8 or fingerprints.shape[1:] != (BITS // 8,) or seen.shape != (ATOM_WIDTH,):
+            raise InputError(f"its fingerprints are {fingerprints.dtype} {list(fingerprints.shape)}")
+        self.known = Known(fingerprints, seen.astype(bool))
 
     @staticmethod
     def options(params: MoleculeParams) -> dict[str, Any]:
@@ -89,13 +125,14 @@ class MoleculeSource(Source):
     def inputs(self, smiles: Sequence[object]) -> MoleculeInputs:
         """Parses SMILES, each once."""
         molecules = featurise(smiles, n_jobs=self.n_jobs, dtype=torch.uint8)
-        return self.prepare(molecules.graphs, molecules.errors)
+        return self.prepare(molecules.graphs, molecules)
 
-    def prepare(self, graphs: Sequence[Data | None], errors: dict[int, str]) -> MoleculeInputs:
-        """Adds to the graphs of parsed molecules what the model reads of structure; None stays None."""
+    def prepare(self, graphs: Sequence[Data | None], molecules: Molecules) -> MoleculeInputs:
+        """Adds to the graphs of parsed molecules, or to some of them, what the model reads of structure; None stays None."""
         transform = structure_transform(*(self.model_options[name] for name in STRUCTURE_OPTIONS))
         good = iter(precompute([graph for graph in graphs if graph is not None], transform, n_jobs=self.n_jobs))
-        return MoleculeInputs([None if graph is None else next(good) for graph in graphs], errors)
+        prepared = [None if graph is None else next(good) for graph in graphs]
+        return MoleculeInputs(prepared, molecules.errors, molecules.fingerprints)
 
     def job(
         self,
