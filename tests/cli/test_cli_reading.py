@@ -36,7 +36,8 @@ def test_models_can_be_chained(molecules: Callable) -> None:
     assert "--prediction-column" in refused.error
     assert molecules("predict", "run", "one.csv", "--prediction-column", "second", "--out", "two.csv").code == 0
     rows = read_csv(Path("two.csv"))
-    assert list(rows[0]) == ["name", "smiles", "logp", "prediction", "error", "second", "second_error"]
+    added = ["uncertainty", "nearest_training", "never_seen", "error"]
+    assert list(rows[0]) == ["name", "smiles", "logp", "prediction", *added, "second", *(f"second_{name}" for name in added)]
     assert [row["second"] for row in rows] == [row["prediction"] for row in rows]
 
 
@@ -45,7 +46,8 @@ def test_the_name_of_the_prediction_is_kept_in_the_run(cli: Callable) -> None:
     assert cli(*TRAIN, "--target-column", "logp", "--prediction-column", "logp_model", "--out", "run").code == 0
     assert "logp_model" in read_csv(Path("run/predictions.csv"))[0]
     assert cli("predict", "run", "logp.csv", "--out", "out.csv").code == 0
-    assert list(read_csv(Path("out.csv"))[0]) == ["name", "smiles", "logp", "logp_model", "logp_model_error"]
+    added = [f"logp_model_{name}" for name in ("uncertainty", "nearest_training", "never_seen", "error")]
+    assert list(read_csv(Path("out.csv"))[0]) == ["name", "smiles", "logp", "logp_model", *added]
 
 
 def test_standard_input_and_output(molecules: Callable, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -44,7 +44,9 @@ def test_the_folder_of_a_molecule_run(molecules: Callable) -> None:
     splits = json.loads(Path("run/splits.json").read_text())
     assert sorted(splits["train"] + splits["valid"] + splits["test"]) == list(range(len(SMILES)))
     rows = read_csv(Path("run/predictions.csv"))
-    assert list(rows[0]) == ["name", "smiles", "logp", "prediction", "error"]
+    # Two validation rows are too few for lower and upper.
+    added = ["prediction", "uncertainty", "nearest_training", "never_seen", "error"]
+    assert list(rows[0]) == ["name", "smiles", "logp", *added]
     assert [row["name"] for row in rows] == [f"m{row}" for row in splits["test"]]
     # The test RMSE worked out from the file: sqrt(mean((prediction - logp)²)).
     squares = [(float(row["prediction"]) - float(row["logp"])) ** 2 for row in rows]
@@ -54,6 +56,21 @@ def test_the_folder_of_a_molecule_run(molecules: Callable) -> None:
     assert list(history[0]) == ["epoch", "loss", "learning_rate", "valid_rmse"]
     for picture in ("curves.png", "parity.png"):
         assert Path("run", picture).read_bytes().startswith(b"\x89PNG")
+
+
+def test_intervals_and_ensembles(cli: Callable) -> None:
+    write_molecules(Path())
+    options = ("--split", "0.4/0.4/0.2", "--ensemble", "2", "--config", "small.toml", "--out", "run")
+    result = cli("train", "molecules", "logp.csv", "--target-column", "logp", *options)
+    assert result.code == 0, result.err
+    assert "90 % intervals hold" in result.err
+    assert "mean of its models on test" in result.err
+    assert {path.name for path in Path("run").iterdir()} == FILES | {"parity.png", "intervals.png"}
+    metrics = json.loads(Path("run/metrics.json").read_text())
+    assert metrics["uncertainty"]["interval"] == 0.9
+    rows = read_csv(Path("run/predictions.csv"))
+    held = [float(row["lower"]) <= float(row["logp"]) <= float(row["upper"]) for row in rows]
+    assert metrics["uncertainty"]["coverage"] == pytest.approx(sum(held) / len(held))
 
 
 def test_the_folder_of_a_node_run(nodes: Callable) -> None:
@@ -156,8 +173,10 @@ def test_classification_of_molecules(cli: Callable) -> None:
     assert list(metrics["test"]) == ["accuracy", "macro_f1", "roc_auc"]
     assert {path.name for path in Path("run").iterdir()} == FILES
     assert cli("predict", "run", "kinds.csv", "--out", "p.csv").code == 0
-    columns = ["smiles", "kind", "prediction", "probability_alcohol", "probability_other", "error"]
+    probabilities = ["probability_alcohol", "probability_other"]
+    columns = ["smiles", "kind", "prediction", *probabilities, "nearest_training", "never_seen", "error"]
     assert list(read_csv(Path("p.csv"))[0]) == columns
+    assert metrics["uncertainty"].keys() == {"temperature", "calibration_error"}
     assert json.loads(cli("evaluate", "run", "kinds.csv").out)["rows"] == 24
 
 
