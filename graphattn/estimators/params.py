@@ -73,7 +73,7 @@ class MoleculeParams(EstimatorParams):
 
     channels: int = count(128)
     num_layers: int = count(4)
-    readout: str = "mean"
+    readout: str = "mean+max+std+attention"
     batch_size: int = count(32)
     ensemble: int = count(1)
     learning_rate: float = 5e-4

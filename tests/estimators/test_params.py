@@ -33,7 +33,7 @@ MOLECULES = {
     "n_jobs": None,
     "num_layers": 4,
     "patience": 30,
-    "readout": "mean",
+    "readout": "mean+max+std+attention",
     "valid_fraction": 0.1,
     "interval": 0.9,
     "on_error": "mean",
