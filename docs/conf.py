@@ -92,6 +92,7 @@ _PAGES = {
     "chem": ("graphattn.chem", "Molecules"),
     "networks": ("graphattn.networks", "Networks"),
     "data": ("graphattn.data", "Data sets"),
+    "uncertainty": ("graphattn.uncertainty", "Uncertainty"),
     "package": ("graphattn", "Top level"),  # last: what no other page has
 }
 

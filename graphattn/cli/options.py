@@ -26,6 +26,15 @@ Split = Annotated[
     ),
 ]
 Epochs = Annotated[int | None, typer.Option(min=1, help="The largest number of epochs.")]
+Loss = Annotated[str | None, typer.Option(metavar="NAME", help="regression: mse, mae or huber. Default: mse.")]
+Metric = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME",
+        help="Score that chooses the epoch: rmse, mae, r2; accuracy, macro_f1, balanced_accuracy, mcc, roc_auc, pr_auc. "
+        "Default: rmse, accuracy.",
+    ),
+]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.", rich_help_panel=_COMMON)]
 Seed = Annotated[int, typer.Option(min=0, help="Of the split, the weights and everything random.")]
 Resume = Annotated[bool, typer.Option("--resume", help="Go on with a run that was broken off.")]

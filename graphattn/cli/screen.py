@@ -225,6 +225,10 @@ def _lacks_memory(error: BaseException | str) -> bool:
     return said or isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
 
 
+# Scores that the table of a run has no room for; metrics.json has them.
+_NOT_SHOWN = ("balanced_accuracy", "mcc")
+
+
 def score_table(metrics: Mapping[str, Any], *, without: tuple[str, ...] = ()) -> Table:
     """The scores of a run: a row a part and a row a baseline, a column a score.
 
@@ -240,7 +244,7 @@ def score_table(metrics: Mapping[str, Any], *, without: tuple[str, ...] = ()) ->
     baselines = {name: scores for name, scores in metrics["baselines"].items() if name not in without}
     rows |= {f"baseline on test: {name.replace('_', ' ')}": scores for name, scores in baselines.items()}
     rows = {name: scores for name, scores in rows.items() if scores}
-    names = list(dict.fromkeys(score for scores in rows.values() for score in scores))
+    names = [name for name in dict.fromkeys(score for scores in rows.values() for score in scores) if name not in _NOT_SHOWN]
     table = Table("", *names, box=None, pad_edge=False, padding=(0, 2, 0, 0))
     for column in table.columns[1:]:
         column.justify = "right"

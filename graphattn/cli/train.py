@@ -44,6 +44,8 @@ def molecules(
     prediction_column: options.PredictionColumn = None,
     split: options.Split = None,
     epochs: options.Epochs = None,
+    loss: options.Loss = None,
+    metric: options.Metric = None,
     ensemble: Annotated[
         int | None, typer.Option(min=1, help="Models that differ by their seed; predictions are their mean. Default: 1.")
     ] = None,
@@ -64,7 +66,7 @@ def molecules(
         from graphattn.runs import RunOptions, train_molecules
 
         source = molecule_table(screen, table, dataset, smiles_column, target_column, na_values)
-        params = estimator_params(ctx, epochs=epochs, ensemble=ensemble, device=device)
+        params = estimator_params(ctx, epochs=epochs, loss=loss, metric=metric, ensemble=ensemble, device=device)
         given: dict[str, Any] = {"seed": seed, "split": split, "resume": resume, "overwrite": overwrite, "params": params}
         given |= {"prediction_column": prediction_column, "left_out": screen.tell}
         with screen.epochs() as report:
@@ -95,6 +97,8 @@ def nodes(
     prediction_column: options.PredictionColumn = None,
     split: options.Split = None,
     epochs: options.Epochs = None,
+    loss: options.Loss = None,
+    metric: options.Metric = None,
     seed: options.Seed = 0,
     resume: options.Resume = False,
     config: Annotated[Path | None, config_option("nodes")] = None,
@@ -128,7 +132,7 @@ def nodes(
             na_values=na_values,
             ignore_unknown_edges=ignore_unknown_edges,
         )
-        params = estimator_params(ctx, epochs=epochs, device=device)
+        params = estimator_params(ctx, epochs=epochs, loss=loss, metric=metric, device=device)
         given: dict[str, Any] = {"seed": seed, "split": split, "resume": resume, "overwrite": overwrite, "params": params}
         given |= {"prediction_column": prediction_column, "left_out": screen.tell}
         with screen.epochs() as report:

@@ -105,6 +105,7 @@ class GraphEstimator(BaseEstimator, Generic[AnySource]):
             InputError: naming the parameter, what it is and what it must be.
         """
         check_params(self._parameters)
+        self.new_task()
 
     @property
     def _parameters(self) -> EstimatorParams:
@@ -113,7 +114,8 @@ class GraphEstimator(BaseEstimator, Generic[AnySource]):
 
     def new_task(self) -> Task:
         """The task, before anything is learnt of the targets."""
-        return find_task(KINDS[type(self).__name__].task)()
+        parameters = self._parameters
+        return find_task(KINDS[type(self).__name__].task)(parameters.loss, parameters.metric)
 
     def _fit(
         self,

@@ -219,6 +219,9 @@ class MoleculeRegressor(Numbers, RegressorMixin, MoleculeEstimator):
         weight_decay: of AdamW.
         ema_decay: decay of the moving average of the weights that is validated and kept, see `graphattn.train.WeightAverage`;
             0: the weights themselves.
+        loss: of regression "mse", "mae" or "huber", see `graphattn.train.Regression`. Default: "mse", or the cross-entropy.
+        metric: the validation score that chooses the epoch: "rmse", "mae" or "r2"; "accuracy", "macro_f1", "balanced_accuracy",
+            "mcc", "roc_auc" or "pr_auc". Default: "rmse" or "accuracy".
         patience: epochs without a better validation score after which training stops.
         valid_fraction: part of the rows held out for that where `fit` is given no validation rows.
         interval: probability with which the intervals of `predict_table` hold the true value, in (0, 1).

@@ -62,6 +62,8 @@ class EstimatorParams:
     weight_decay: float = at_least_zero(0.01)
     ema_decay: float = fraction(0.0)
     patience: int = count(30)
+    loss: str | None = None
+    metric: str | None = None
     seed: int = 0
     device: str = "auto"
     precision: str = "32-true"

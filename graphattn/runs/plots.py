@@ -14,6 +14,7 @@ from matplotlib.ticker import MaxNLocator
 
 from graphattn.cache import write_atomically
 from graphattn.train import score_text
+from graphattn.train.metrics import SMALLER_IS_BETTER
 
 _BLUE, _ORANGE = "#0072B2", "#E69F00"
 _MOST_CHARACTERS = 48  # of a name, or the labels leave no room for the picture
@@ -33,7 +34,7 @@ def draw_curves(path: Path, history: list[dict[str, float]]) -> None:
                 epochs, values = np.array(points).T
                 panel.plot(epochs, values, color=_BLUE, marker="." if len(points) < 30 else None)
                 if name != "loss":
-                    best = int(values.argmin() if name == "valid_rmse" else values.argmax())
+                    best = int(values.argmin() if name.removeprefix("valid_") in SMALLER_IS_BETTER else values.argmax())
                     label = f"best: {score_text(values[best])}, epoch {epochs[best]:.0f}"
                     panel.plot(epochs[best], values[best], "o", color=_ORANGE, label=label)
             if name != "loss":

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from graphattn.errors import InputError
 from graphattn.train.average import WeightAverage
 from graphattn.train.checkpoint import load_checkpoint, save_checkpoint
+from graphattn.train.metrics import SMALLER_IS_BETTER
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
@@ -195,7 +196,8 @@ def fit(
             raise InputError(f"the training loss is {progress.loss} in epoch {progress.epoch}; a lower learning_rate helps")
         row = {"epoch": progress.epoch, "loss": progress.loss, "learning_rate": options.rate(step - 1, total)}
         if score is not None and best_score is not None:
-            progress.score, progress.best = abs(score[0]), abs(best_score[0])
+            sign = -1 if job.score_name in SMALLER_IS_BETTER else 1
+            progress.score, progress.best = sign * score[0], sign * best_score[0]
             row[f"valid_{job.score_name}"] = progress.score
         progress.history.append(row)
         if report is not None:

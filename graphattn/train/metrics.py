@@ -8,6 +8,7 @@ import warnings
 import numpy as np
 
 Scores = dict[str, float]
+SMALLER_IS_BETTER = frozenset({"rmse", "mae"})
 
 
 def regression_scores(truth: np.ndarray, prediction: np.ndarray) -> Scores:
@@ -24,7 +25,8 @@ def regression_scores(truth: np.ndarray, prediction: np.ndarray) -> Scores:
 
 
 def classification_scores(truth: np.ndarray, probability: np.ndarray) -> Scores:
-    """accuracy and macro_f1 of the likeliest class; roc_auc where there are two classes and rows of both.
+    """accuracy, macro_f1, balanced_accuracy (the mean recall of the classes) and mcc (Matthews' correlation coefficient) of the
+    likeliest class; of two classes, where there are rows of both, roc_auc and pr_auc (the average precision of the second).
 
     Args:
         truth: class numbers, int, [rows].
@@ -38,11 +40,14 @@ def classification_scores(truth: np.ndarray, probability: np.ndarray) -> Scores:
     scores = {
         "accuracy": float(metrics.accuracy_score(truth, likeliest)),
         "macro_f1": float(metrics.f1_score(truth, likeliest, average="macro", zero_division=0)),
+        "balanced_accuracy": float(np.mean([(likeliest[truth == each] == each).mean() for each in np.unique(truth)])),
+        "mcc": float(metrics.matthews_corrcoef(truth, likeliest)),
     }
     if probability.shape[1] == 2 and len(np.unique(truth)) == 2:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             scores["roc_auc"] = float(metrics.roc_auc_score(truth, probability[:, 1]))
+            scores["pr_auc"] = float(metrics.average_precision_score(truth == 1, probability[:, 1]))
     return scores
 
 

@@ -78,7 +78,7 @@ def test_the_folder_of_a_node_run(nodes: Callable) -> None:
     metrics = json.loads(Path("run/metrics.json").read_text())
     assert list(metrics) == METRICS
     assert list(metrics["baselines"]) == ["majority", "label_propagation"]
-    assert list(metrics["baselines"]["majority"]) == ["accuracy", "macro_f1", "roc_auc"]
+    assert list(metrics["baselines"]["majority"]) == ["accuracy", "macro_f1", "balanced_accuracy", "mcc", "roc_auc", "pr_auc"]
     assert metrics["split"] == {"train": 10, "valid": 4, "test": 6}
     rows = read_csv(Path("run/predictions.csv"))
     assert list(rows[0]) == ["id", "prediction", "probability_left", "probability_right"]
@@ -170,7 +170,7 @@ def test_classification_of_molecules(cli: Callable) -> None:
     assert cli("train", "molecules", "kinds.csv", *args, "--out", "run").code == 0
     metrics = json.loads(Path("run/metrics.json").read_text())
     assert list(metrics["baselines"]) == ["majority"]
-    assert list(metrics["test"]) == ["accuracy", "macro_f1", "roc_auc"]
+    assert list(metrics["test"]) == ["accuracy", "macro_f1", "balanced_accuracy", "mcc", "roc_auc", "pr_auc"]
     assert {path.name for path in Path("run").iterdir()} == FILES
     assert cli("predict", "run", "kinds.csv", "--out", "p.csv").code == 0
     probabilities = ["probability_alcohol", "probability_other"]

@@ -362,3 +362,15 @@ def test_mixed_precision_trains(fitted):
     assert not np.array_equal(mixed.predict(SMILES), fitted.predict(SMILES))
     with pytest.raises(InputError, match="precision must be one of 32-true, bf16-mixed, got '12-bit'"):
         MoleculeRegressor(**SMALL, precision="12-bit").fit(SMILES, LOGP)
+
+
+@pytest.mark.parametrize("metric", ["mae", "r2"])
+def test_another_loss_and_metric(metric: str) -> None:
+    smiles = ["C" * length for length in range(1, 13)]
+    model = MoleculeRegressor(channels=8, heads=2, num_layers=1, epochs=2, loss="huber", metric=metric)
+    model.fit(smiles, list(map(float, range(12))), valid=(smiles, list(map(float, range(12)))))
+    assert all(f"valid_{metric}" in row for row in model.history_)
+    if metric == "r2":
+        assert model.history_[0]["valid_r2"] < 1
+    with pytest.raises(InputError, match="metric must be one of rmse, mae, r2 for regression, got 'accuracy'"):
+        MoleculeRegressor(metric="accuracy").fit(smiles, list(range(12)))

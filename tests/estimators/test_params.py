@@ -17,6 +17,8 @@ SHARED = {
     "encodings": None,
     "extra_edges": None,
     "heads": 8,
+    "loss": None,
+    "metric": None,
     "normaliser": "softmax",
     "precision": "32-true",
     "seed": 0,

@@ -26,13 +26,21 @@ def test_classification_scores_by_hand():
     truth = np.array([0, 0, 1, 1])
     probability = np.array([[0.9, 0.1], [0.4, 0.6], [0.3, 0.7], [0.2, 0.8]])
     # Class 0: precision 1, recall 1/2, F1 2/3; class 1: precision 2/3, recall 1, F1 4/5.
-    expected = {"accuracy": 0.75, "macro_f1": (2 / 3 + 4 / 5) / 2, "roc_auc": 1.0}
+    # One true negative, two true positives, one false positive: mcc (1 · 2 - 1 · 0) / √(3 · 2 · 2 · 1).
+    expected = {"accuracy": 0.75, "macro_f1": (2 / 3 + 4 / 5) / 2, "balanced_accuracy": 0.75, "mcc": 2 / math.sqrt(12)}
+    expected |= {"roc_auc": 1.0, "pr_auc": 1.0}
     assert classification_scores(truth, probability) == pytest.approx(expected)
 
 
 def test_three_classes_have_no_roc_auc():
     scores = classification_scores(np.array([0, 1, 2]), np.eye(3))
-    assert scores == {"accuracy": 1.0, "macro_f1": 1.0}
+    assert scores == {"accuracy": 1.0, "macro_f1": 1.0, "balanced_accuracy": 1.0, "mcc": 1.0}
+
+
+def test_average_precision_by_hand():
+    # The rows of class 1 come first and third: (1/1 + 2/3) / 2.
+    scores = classification_scores(np.array([1, 0, 1]), np.array([[0.1, 0.9], [0.2, 0.8], [0.3, 0.7]]))
+    assert scores["pr_auc"] == pytest.approx(5 / 6)
 
 
 def test_one_class_among_the_rows_has_no_roc_auc():

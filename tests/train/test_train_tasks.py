@@ -128,3 +128,37 @@ def test_few_rows_of_each_class_are_fine_once_the_classes_are_known():
 def test_decimal_commas_are_said():
     values, _, notes = Regression().read_cells(pd.Series(["1,5", "2"], dtype=str, name="logd"))
     assert (values, notes) == ([1.5, 2.0], ["column 'logd': commas are read as decimal signs, as in '1,5'"])
+
+
+def test_losses_of_regression_by_hand():
+    target, raw = torch.tensor([0.0, 0.0]), torch.tensor([[0.2], [-1.5]])
+    expected = {"mse": (0.04 + 2.25) / 2, "mae": 0.85, "huber": (0.02 + 0.5 * (1.5 - 0.25)) / 2}
+    for loss, value in expected.items():
+        assert float(Regression(loss).loss(raw, target)) == pytest.approx(value)
+
+
+def test_metrics_of_regression_by_hand():
+    target, raw = torch.tensor([0.0, 2.0]), torch.tensor([[0.0], [1.0]])
+    for metric, value in {"rmse": -2 * np.sqrt(0.5), "mae": -1.0, "r2": 0.5}.items():
+        task = Regression(metric=metric)
+        task.mean, task.std = 0.0, 2.0
+        assert task.validation_scores(raw, target)[0] == pytest.approx(value)
+        assert task.smaller_is_better == (metric != "r2")
+
+
+def test_metrics_of_classification():
+    target, raw = torch.tensor([0, 0, 1, 1]), torch.tensor([[9.0, 1], [1, 2], [1, 3], [1, 4]])
+    for metric, value in {"accuracy": 0.75, "mcc": 2 / np.sqrt(12), "roc_auc": 1.0, "balanced_accuracy": 0.75}.items():
+        task = Classification(metric=metric)
+        task.classes = np.array(["a", "b"])
+        assert task.validation_scores(raw, target)[0] == pytest.approx(value)
+    task = Classification(metric="roc_auc")
+    task.classes = np.array(["a", "b"])
+    with pytest.raises(InputError, match="roc_auc needs two classes, and validation rows of both"):
+        task.validation_scores(raw[:2], target[:2])
+
+
+@pytest.mark.parametrize(("task", "option"), [(Regression, "loss"), (Classification, "metric")])
+def test_a_loss_or_a_metric_of_another_task(task, option):
+    with pytest.raises(InputError, match=f"{option} must be one of .* for {task.name}, got 'hinge'"):
+        task(**{option: "hinge"})

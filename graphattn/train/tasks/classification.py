@@ -25,7 +25,8 @@ class Classification(Task):
     """
 
     name = "classification"
-    score_name = "accuracy"
+    losses = ("cross_entropy",)
+    metrics = ("accuracy", "macro_f1", "balanced_accuracy", "mcc", "roc_auc", "pr_auc")
 
     classes: np.ndarray
     shares: np.ndarray
@@ -96,8 +97,15 @@ class Classification(Task):
         return F.cross_entropy(raw, target)
 
     def validation_scores(self, raw: Tensor, target: Tensor) -> tuple[float, ...]:
-        accuracy = (raw.argmax(-1) == target).double().mean()
-        return float(accuracy), -float(F.cross_entropy(raw, target))
+        likelihood = -float(F.cross_entropy(raw, target))
+        if self.score_name == "accuracy":
+            return float((raw.argmax(-1) == target).double().mean()), likelihood
+        scores = classification_scores(target.cpu().numpy(), self.decode(raw).cpu().numpy())
+        if self.score_name not in scores:
+            raise InputError(
+                f"metric {self.score_name} needs two classes, and validation rows of both, got {len(self.classes)}"
+            )
+        return scores[self.score_name], likelihood
 
     def decode(self, raw: Tensor) -> Tensor:
         return raw.double().softmax(-1)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,15 +18,17 @@ if TYPE_CHECKING:
 
 
 class Regression(Task):
-    """One number a row: the mean squared error of the standardised value.
+    """One number a row. The loss is of the standardised value: its mean squared error "mse", mean absolute error "mae", or
+    "huber", which is quadratic up to half a standard deviation and linear beyond (Huber, "Robust estimation of a location
+    parameter", 1964).
 
     Attributes:
         mean, std: of the values trained on; the model predicts (value − mean) / std.
     """
 
     name = "regression"
-    score_name = "rmse"
-    smaller_is_better = True
+    losses = ("mse", "mae", "huber")
+    metrics = ("rmse", "mae", "r2")
     hint = "; for text labels use --task classification"
 
     mean: float
@@ -74,10 +77,18 @@ class Regression(Task):
         return ((_as_numbers(values) - self.mean) / self.std).astype(np.float32)
 
     def loss(self, raw: Tensor, target: Tensor) -> Tensor:
-        return F.mse_loss(raw.squeeze(-1), target)
+        return _LOSSES[self.loss_name](raw.squeeze(-1), target)
 
     def validation_scores(self, raw: Tensor, target: Tensor) -> tuple[float, ...]:
-        return (-self.std * float(self.loss(raw, target).sqrt()),)
+        prediction = raw.squeeze(-1)
+        if self.score_name == "mae":
+            return (-self.std * float(F.l1_loss(prediction, target)),)
+        rmse = -self.std * float(F.mse_loss(prediction, target).sqrt())
+        # Of the same rows, the largest r2 is that of the smallest rmse.
+        return (rmse,) if self.score_name == "rmse" else (1 - rmse**2 / self._variance(target), rmse)
+
+    def _variance(self, target: Tensor) -> float:
+        return self.std**2 * float(target.double().var(correction=0)) or 1.0
 
     def decode(self, raw: Tensor) -> Tensor:
         return raw.double() * self.std + self.mean
@@ -141,6 +152,13 @@ class Regression(Task):
         if out_channels != self.out_channels:
             raise InputError(f"it has {out_channels} outputs for one number")
         self.mean, self.std = float(config["mean"]), float(config["std"])
+
+
+_LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+    "mse": F.mse_loss,
+    "mae": F.l1_loss,
+    "huber": partial(F.huber_loss, delta=0.5),
+}
 
 
 def _as_numbers(values: np.ndarray) -> np.ndarray:

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 from torch import Tensor
 
-from graphattn.train.metrics import Scores
+from graphattn.errors import InputError
+from graphattn.train.metrics import SMALLER_IS_BETTER, Scores
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -23,15 +24,35 @@ class Task(ABC):
 
     *Values* are targets as users have them, [rows]; *targets* are what the loss takes, with a row for each value; *raw* is what
     the model returns, [rows, out_channels]; *outputs* are what users may see of it, float64, [rows, out_channels].
+
+    Args:
+        loss: what training makes small, one of `losses`; default: the first.
+        metric: the score of the validation part that chooses the epoch, one of `metrics`; default: the first.
+
+    Attributes:
+        loss_name, score_name: the two.
+
+    Raises:
+        InputError: on an unknown name.
     """
 
     name: ClassVar[str]
-    score_name: ClassVar[str]
-    """The score that training watches, as `graphattn.train.metrics` names it."""
-    smaller_is_better: ClassVar[bool] = False
-    """Whether a smaller score is a better one."""
+    losses: ClassVar[tuple[str, ...]]
+    metrics: ClassVar[tuple[str, ...]]
+    """As `graphattn.train.metrics` names them."""
     hint: ClassVar[str] = ""
     """What to try where no cell of a column can be used."""
+
+    def __init__(self, loss: str | None = None, metric: str | None = None) -> None:
+        for option, known, given in (("loss", self.losses, loss), ("metric", self.metrics, metric)):
+            if given is not None and given not in known:
+                raise InputError(f"{option} must be one of {', '.join(known)} for {self.name}, got {given!r}")
+        self.loss_name, self.score_name = loss or self.losses[0], metric or self.metrics[0]
+
+    @property
+    def smaller_is_better(self) -> bool:
+        """Whether a smaller `score_name` is a better one."""
+        return self.score_name in SMALLER_IS_BETTER
 
     @abstractmethod
     def read_cells(self, cells: pd.Series) -> tuple[list[Any], dict[str, int], list[str]]:
