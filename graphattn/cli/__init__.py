@@ -14,7 +14,7 @@ import typer
 from typer.core import TyperGroup
 
 import graphattn
-from graphattn.cli import backends, datasets, demo, evaluate, options, predict, train, warmup
+from graphattn.cli import backends, datasets, demo, embed, evaluate, options, predict, train, warmup
 from graphattn.cli.command import Command
 from graphattn.cli.screen import complain
 
@@ -23,7 +23,7 @@ class _InOrder(TyperGroup):
     """Commands in the order in which a user meets them."""
 
     def list_commands(self, ctx: typer.Context) -> list[str]:  # type: ignore[override]
-        return ["train", "predict", "evaluate", "datasets", "demo", "backends", "warmup"]
+        return ["train", "predict", "evaluate", "embed", "datasets", "demo", "backends", "warmup"]
 
 
 app = typer.Typer(
@@ -36,6 +36,7 @@ app = typer.Typer(
 app.add_typer(train.app, name="train")
 app.command("predict", cls=Command, epilog=predict.EXAMPLE)(predict.predict)
 app.command("evaluate", cls=Command, epilog=evaluate.EXAMPLE)(evaluate.evaluate)
+app.command("embed", cls=Command, epilog=embed.EXAMPLE)(embed.embed)
 app.add_typer(datasets.app, name="datasets")
 app.command("demo", cls=Command, epilog=demo.EXAMPLE)(demo.demo)
 app.command("backends", cls=Command, epilog=backends.EXAMPLE)(backends.backends)

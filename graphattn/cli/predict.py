@@ -79,7 +79,7 @@ def predict(
             screen.say(f"labels are in {shown}")
             return
         refuse_options_of_other_job(run, job, flags(feature_columns=feature_columns, **files))
-        molecules = _molecules(screen, table, dataset)
+        molecules = molecules_of(screen, table, dataset)
         with screen.rows() as report:
             result = predict_molecules(
                 run,
@@ -102,7 +102,8 @@ def predict(
             raise typer.Exit(1)
 
 
-def _molecules(screen: Screen, table: Path | None, dataset: str | None) -> Any:
+def molecules_of(screen: Screen, table: Path | None, dataset: str | None) -> Any:
+    """The table of molecules that a command was given, one of both: a file as it is, or a data set."""
     from graphattn.runs import MoleculeTable
 
     exactly_one("TABLE", table, dataset)

@@ -160,6 +160,18 @@ class MoleculeEstimator(GraphEstimator[MoleculeSource], MoleculeParams):
         errors = [said.errors.get(row, "") for row in range(len(rows))]
         return pd.DataFrame({**self.task_.columns(said.outputs), **said.columns, "error": errors})
 
+    def embed(self, smiles: Iterable[str]) -> np.ndarray:
+        """The pooled vector of each molecule, from which the head makes the prediction: features for another model.
+
+        Returns:
+            [rows, width] float32, of an ensemble the vectors of its models side by side; NaN where the SMILES is bad.
+
+        Raises:
+            NotFittedError: before `fit`.
+        """
+        fitted = self._fitted
+        return fitted.source.embed(fitted.models, fitted.source.inputs(as_list(smiles)))
+
     def predict(self, smiles: Iterable[str]) -> np.ndarray:
         """The predicted value of each row, [rows].
 

@@ -148,6 +148,53 @@ class GraphTransformer(nn.Module):
         Returns:
             [nodes, out_channels] or [graphs, out_channels]; with `return_attention=True` (output, one entry a layer).
         """
+        hidden, pools, weights = self._encode(x, edge_index, edge_attr, batch, structure, batch_size, return_attention)
+        out = self.head(hidden, *pools)
+        return (out, weights) if return_attention else out
+
+    def embed(
+        self,
+        x: Tensor | None,
+        edge_index: Tensor | AdjacencyMask,
+        edge_attr: Tensor | None = None,
+        batch: Tensor | None = None,
+        *,
+        structure: Mapping[str, Tensor] | None = None,
+        batch_size: int | None = None,
+    ) -> Tensor:
+        """The vectors from which the head makes its output: of each node, or of each graph, pooled.
+
+        Args:
+            x, edge_index, edge_attr, batch, structure, batch_size: as in `forward`.
+
+        Returns:
+            [nodes, channels], or [graphs, pools × channels] with the pools of a joined readout side by side.
+        """
+        hidden, pools, _ = self._encode(x, edge_index, edge_attr, batch, structure, batch_size, False)
+        return self.head.embed(hidden, *pools)
+
+    def summary(self, data: Data) -> str:
+        """A table of parameters and cost, part by part and layer by layer: `print(model.summary(data))`.
+
+        Cost is in multiply-adds of one forward pass, counted from the formulas: matrix products, scores and weighted sums, with
+        the edges that `extra_edges` adds; norms, activations and softmax are left out, and sparse features count as dense.
+
+        Args:
+            data: a graph or a batch, after the transforms that the model needs.
+        """
+        return summary(self, data)
+
+    def _encode(
+        self,
+        x: Tensor | None,
+        edge_index: Tensor | AdjacencyMask,
+        edge_attr: Tensor | None,
+        batch: Tensor | None,
+        structure: Mapping[str, Tensor] | None,
+        batch_size: int | None,
+        return_attention: bool,
+    ) -> tuple[Tensor, tuple[Any, ...], list[Any]]:
+        """The node vectors that the head reads, what else it takes, and the weights of each layer."""
         if (self.lin_in is None) != (x is None):
             raise InputError("x must be " + ("None: the model has no node features" if x is not None else "given"))
         structure = structure or {}
@@ -170,23 +217,10 @@ class GraphTransformer(nn.Module):
             context = replace(context, pair=pair)
             weights.append(layer_weights)
         if self.readout == "virtual":
-            out = self.head(hidden[num_nodes:], of_virtual, blocks.num_graphs)
-        elif isinstance(self.head, NodeHead):
-            out = self.head(hidden[:num_nodes])
-        else:
-            out = self.head(hidden[:num_nodes], blocks.batch if batch is None else batch, blocks.num_graphs)
-        return (out, weights) if return_attention else out
-
-    def summary(self, data: Data) -> str:
-        """A table of parameters and cost, part by part and layer by layer: `print(model.summary(data))`.
-
-        Cost is in multiply-adds of one forward pass, counted from the formulas: matrix products, scores and weighted sums, with
-        the edges that `extra_edges` adds; norms, activations and softmax are left out, and sparse features count as dense.
-
-        Args:
-            data: a graph or a batch, after the transforms that the model needs.
-        """
-        return summary(self, data)
+            return hidden[num_nodes:], (of_virtual, blocks.num_graphs), weights
+        if isinstance(self.head, NodeHead):
+            return hidden[:num_nodes], (), weights
+        return hidden[:num_nodes], (blocks.batch if batch is None else batch, blocks.num_graphs), weights
 
     def _embed(self, x: Tensor | None, structure: Mapping[str, Tensor]) -> Tensor:
         """The node vectors before the first layer: projected features and embedded encodings, added."""

@@ -2,7 +2,7 @@
 
 from graphattn.runs.folder import RunOptions
 from graphattn.runs.molecule_table import MoleculeTable
-from graphattn.runs.molecules import evaluate_molecules, predict_molecules, train_molecules
+from graphattn.runs.molecules import embed_molecules, evaluate_molecules, predict_molecules, train_molecules
 from graphattn.runs.network import NetworkFiles, NetworkOfCatalogue
 from graphattn.runs.nodes import evaluate_nodes, predict_nodes, train_nodes
 
@@ -11,6 +11,7 @@ __all__ = [
     "NetworkFiles",
     "NetworkOfCatalogue",
     "RunOptions",
+    "embed_molecules",
     "evaluate_molecules",
     "evaluate_nodes",
     "predict_molecules",

@@ -34,12 +34,17 @@ class Predictions(NamedTuple):
     errors: dict[int, str] | None
     columns: Mapping[str, Any] = MappingProxyType({})
 
-    def added(self, task: Task, prediction_column: str | None = None) -> dict[str, Any]:
-        """The columns that come after those of `frame`."""
+    def table(self, task: Task, prediction_column: str | None = None) -> tuple[pd.DataFrame, dict[str, Any]]:
+        """`frame`, and the columns that come after its own.
+
+        Args:
+            task: what was predicted.
+            prediction_column: what the first column that is added is called, with which the names of the others then begin.
+        """
         added = {**task.columns(self.outputs), **self.columns}
         if self.errors is not None:
             added[_ERROR] = [self.errors.get(row, "") for row in range(len(self.frame))]
-        return dict(zip(_named(list(added), prediction_column), added.values(), strict=True))
+        return self.frame, dict(zip(_named(list(added), prediction_column), added.values(), strict=True))
 
 
 def _named(columns: Sequence[str], prediction_column: str | None) -> list[str]:
@@ -49,35 +54,30 @@ def _named(columns: Sequence[str], prediction_column: str | None) -> list[str]:
     return [prediction_column if column == _PREDICTION else f"{prediction_column}_{column}" for column in columns]
 
 
-def write_predictions(
-    task: Task,
-    chunks: Iterable[Predictions],
+def write_table(
+    chunks: Iterable[tuple[pd.DataFrame, Mapping[str, Any]]],
     file: TextIO,
     *,
     line_end: str,
-    prediction_column: str | None = None,
     report: Callable[[int], None] | None = None,
 ) -> None:
     """Writes a table as CSV, a chunk at a time.
 
     Args:
-        task: what was predicted.
-        chunks: the rows; the first decides the columns.
+        chunks: rows of a table, and the columns to add to them; the first decides the names.
         file: where to write, opened with `newline=""`.
         line_end: how lines end. Cells that hold any line end are quoted, whatever this is.
-        prediction_column: what the first column that is added is called, with which the names of the others then begin.
         report: called with the number of rows done since the last call.
     """
     writer = csv.writer(_Lines(file, line_end), lineterminator=_Lines.end)
-    for number, chunk in enumerate(chunks):
-        added = chunk.added(task, prediction_column)
+    for number, (frame, added) in enumerate(chunks):
         # By place, as names may be there twice.
-        columns = [*(chunk.frame.iloc[:, place] for place in range(chunk.frame.shape[1])), *added.values()]
+        columns = [*(frame.iloc[:, place] for place in range(frame.shape[1])), *added.values()]
         if number == 0:
-            writer.writerow([*chunk.frame.columns, *added])
+            writer.writerow([*frame.columns, *added])
         writer.writerows(zip(*(map(_cell, list(column)) for column in columns), strict=True))
         if report is not None:
-            report(len(chunk.frame))
+            report(len(frame))
 
 
 class _Lines:
@@ -107,7 +107,7 @@ def refuse_taken_columns(
         columns: the names that a task gives.
         name: what messages call the table.
         errors: whether a column of errors is added.
-        prediction_column: as in `write_predictions`.
+        prediction_column: as in `Predictions.table`.
 
     Raises:
         InputError: naming the first that it has.

@@ -15,7 +15,7 @@ from graphattn.estimators.persist import CONFIG_FILE, digest, load_config, save_
 from graphattn.estimators.predictor import Predictor, Said, load_predictor
 from graphattn.runs.files import PREDICTIONS_FILE, evaluation, new_file, write_run_files, written
 from graphattn.runs.folder import RunFolder, RunOptions
-from graphattn.runs.predictions import Predictions, refuse_taken_columns, write_predictions
+from graphattn.runs.predictions import Predictions, refuse_taken_columns, write_table
 from graphattn.runs.rows import Rows
 from graphattn.runs.trust import trust_scores
 from graphattn.splits import JUDGED, PARTS, Split, parse_split
@@ -82,7 +82,7 @@ def _train_into(
     save_model(folder.path, {**predictor.config(), "data": data}, predictor.models, predictor.source.tensors())
     table = rows.predictions(split["test"], said["test"])
     with written(folder.path / PREDICTIONS_FILE) as file:
-        write_predictions(task, [table], file, line_end=rows.line_end, prediction_column=named)
+        write_table([table.table(task, named)], file, line_end=rows.line_end)
     metrics = write_run_files(
         folder,
         options,
@@ -188,14 +188,15 @@ def predict_run(
         out: the file.
         overwrite: whether `out` may be replaced.
         line_end: how lines end.
-        prediction_column: as in `write_predictions`.
+        prediction_column: as in `Predictions.table`.
         report: called with the number of rows done since the last call.
 
     Raises:
         InputError: where the rows cannot be used, or `out` exists.
     """
     with new_file(out, overwrite) as file:
-        write_predictions(predictor.task, chunks, file, line_end=line_end, prediction_column=prediction_column, report=report)
+        tables = (chunk.table(predictor.task, prediction_column) for chunk in chunks)
+        write_table(tables, file, line_end=line_end, report=report)
 
 
 def evaluate_run(run: Path, predictor: Predictor[Any], rows: Rows) -> dict[str, Any]:

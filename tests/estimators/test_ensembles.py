@@ -79,3 +79,11 @@ def test_a_resumed_ensemble_is_the_uninterrupted_one(ensemble, tmp_path: Path) -
     resumed = regressor(ensemble=2).fit(SMILES, VALUES, valid=VALID, checkpoint=checkpoint, report=reports.append)
     assert [(report.member, report.epoch) for report in reports] == [(1, 1), (1, 2)]  # the first was done
     np.testing.assert_array_equal(resumed.predict(SMILES), ensemble.predict(SMILES))
+
+
+def test_vectors_of_its_models_side_by_side(ensemble) -> None:
+    vectors = ensemble.embed(["CCO", "xyz"])
+    single = regressor().fit(SMILES, VALUES, valid=VALID)
+    assert vectors.shape == (2, 2 * 4 * 8)  # two models, four pools, eight channels
+    np.testing.assert_array_equal(vectors[:, :32], single.embed(["CCO", "xyz"]))
+    assert np.isnan(vectors[1]).all()

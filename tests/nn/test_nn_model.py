@@ -91,10 +91,10 @@ def test_graph_head_pools_by_hand(pool: str) -> None:
     x = torch.tensor([[1.0, -1], [1, -1], [-1, 1], [-1, 1]], dtype=torch.float64)
     # Each of graphs 0 and 2 has one node of either sign, with scores ±log 3: weights 9/10 and 1/10. Graph 1 is empty.
     expected = {"mean": [0, 0], "sum": [0, 0], "max": [1, 1], "std": [1, 1], "attention": [0.8, -0.8], "sum+max": [0, 0, 1, 1]}
-    out = head.pooled(x, torch.tensor([2, 0, 0, 2]), 3)
+    out = head.embed(x, torch.tensor([2, 0, 0, 2]), 3)
     assert out.tolist() == [pytest.approx(expected[pool]), [0] * out.shape[1], pytest.approx(expected[pool])]
     twice = {"sum": [2, -2], "std": [0, 0], "sum+max": [2, -2, 1, -1]}.get(pool, [1, -1])
-    assert head.pooled(x[:2], torch.tensor([0, 0]), 1).tolist() == [pytest.approx(twice)]
+    assert head.embed(x[:2], torch.tensor([0, 0]), 1).tolist() == [pytest.approx(twice)]
     assert close(head(x, torch.tensor([2, 0, 0, 2]), 3), head.mlp(out))
 
 
@@ -253,3 +253,12 @@ def test_a_traced_graph_needs_the_number_of_graphs() -> None:
     torch._dynamo.reset()
     with pytest.raises(Exception, match="batch_size must be given under"):
         compiled(x, EDGES, None, BATCH)
+
+
+@pytest.mark.parametrize("readout", ["node", "mean+max"])
+def test_the_head_reads_what_embed_gives(readout: str) -> None:
+    net, x = model(readout=readout), normal(4, 6)
+    vectors = net.embed(x, EDGES, batch=BATCH)
+    last = net.head.lin if readout == "node" else net.head.mlp
+    assert vectors.shape == ((4, 8) if readout == "node" else (2, 16))
+    assert close(last(vectors), net(x, EDGES, batch=BATCH))

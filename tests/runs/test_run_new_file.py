@@ -16,7 +16,7 @@ import pytest
 
 from graphattn.errors import InputError
 from graphattn.runs.files import new_file
-from graphattn.runs.predictions import Predictions, write_predictions
+from graphattn.runs.predictions import Predictions, write_table
 
 
 def files(folder: Path) -> set[str]:
@@ -132,7 +132,7 @@ def test_every_odd_cell_is_read_back(line_end: str) -> None:
     outputs[3] = np.nan
     file = io.StringIO(newline="")
     chunks = [Predictions("t", frame[:5], outputs[:5], {3: "why\rnot"}), Predictions("t", frame[5:], outputs[5:], {})]
-    write_predictions(Echo(), chunks, file, line_end=line_end)  # type: ignore[arg-type]
+    write_table((chunk.table(Echo()) for chunk in chunks), file, line_end=line_end)  # type: ignore[arg-type]
     assert file.getvalue().startswith(f'odd,number,"a ""name"", here",prediction,error{line_end}')
     header, *rows = csv.reader(io.StringIO(file.getvalue(), newline=""))
     assert header == ["odd", "number", 'a "name", here', "prediction", "error"]

@@ -17,6 +17,7 @@ from graphattn.chem.fingerprints import BITS
 from graphattn.errors import InputError
 from graphattn.estimators.params import STRUCTURE_OPTIONS, MoleculeParams, shared_model_options
 from graphattn.estimators.sources.source import Source
+from graphattn.nn import GraphTransformer
 from graphattn.nn.options import reads_edge_attr
 from graphattn.structure import precompute, structure_transform
 from graphattn.structure.registry import augment, kinds_of
@@ -177,6 +178,18 @@ class MoleculeSource(Source):
             if not np.isfinite(out[:, row]).all():
                 out[:, row], errors[row] = np.nan, "the model gives no finite value"
         return out, errors
+
+    def embed(self, models: Sequence[GraphTransformer], inputs: MoleculeInputs) -> np.ndarray:
+        """The vector that each model's head reads of every row, side by side, [rows, width]; NaN where the SMILES is bad."""
+        good = inputs.good
+        device = next(models[0].parameters()).device
+        width = sum(model.head.mlp[1].in_features for model in models)  # type: ignore[union-attr,index]
+        out = np.full((len(inputs.graphs), width), np.nan, dtype=np.float32)
+        for start, call in self._calls([inputs.graphs[row] for row in good], device):
+            with torch.no_grad():
+                vectors = torch.cat([model.embed(**call) for model in models], dim=1)
+            out[good[start : start + _PREDICT_BATCH]] = vectors.float().cpu().numpy()
+        return out
 
     def _calls(self, graphs: Sequence[Data | None], device: torch.device) -> Iterator[tuple[int, dict[str, Any]]]:
         """What the model is called with to see all graphs, and the number of the first of each call."""

@@ -51,9 +51,9 @@ class GraphHead(nn.Module):
 
     def forward(self, x: Tensor, batch: Tensor, batch_size: int) -> Tensor:
         """Pools the nodes of each of `batch_size` graphs; `batch` need not be sorted."""
-        return self.mlp(self.pooled(x, batch, batch_size))
+        return self.mlp(self.embed(x, batch, batch_size))
 
-    def pooled(self, x: Tensor, batch: Tensor, batch_size: int) -> Tensor:
+    def embed(self, x: Tensor, batch: Tensor, batch_size: int) -> Tensor:
         """The pools of each graph side by side, [graphs, pools × channels]."""
         x = self.norm(x)
         return torch.cat([pool(x, batch, dim_size=batch_size) for pool in self.pool.values()], dim=1)

@@ -20,4 +20,8 @@ class NodeHead(nn.Module):
         self.lin = nn.Linear(channels, out_channels)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.lin(self.norm(x))
+        return self.lin(self.embed(x))
+
+    def embed(self, x: Tensor) -> Tensor:
+        """The vectors that the linear map reads, [nodes, channels]."""
+        return self.norm(x)
