@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -114,8 +115,46 @@ def check_fractions(fractions: Sequence[float]) -> tuple[float, float, float]:
     return float(fractions[0]), float(fractions[1]), float(fractions[2])
 
 
-def parse_split(text: str) -> Literal["scaffold", "random"] | tuple[float, float, float] | Path:
-    """Read what a user wrote for `--split`: scaffold, random, three fractions such as 0.8/0.1/0.1, or a .json file.
+@dataclass(frozen=True)
+class SplitColumn:
+    """A column of the table whose cells say train, valid or test."""
+
+    name: str
+
+    def parts(self, cells: Sequence[str]) -> Split:
+        """The rows of each part; a row whose cell is empty is in none.
+
+        Args:
+            cells: the column, a cell a row.
+
+        Raises:
+            InputError: where a cell says anything else.
+        """
+        words = [cell.strip().lower() for cell in cells]
+        parts = {part: [row for row, word in enumerate(words) if _WORDS.get(word) == part] for part in PARTS}
+        other = [row for row, word in enumerate(words) if word and word not in _WORDS]
+        if other:
+            raise InputError(
+                f"column {self.name!r} must hold train, valid or test, or be empty, but {len(other):,} cells hold others, "
+                f"such as {cells[other[0]][:60]!r}"
+            )
+        return {part: np.array(rows, dtype=np.int64) for part, rows in parts.items()}
+
+
+_WORDS = {"train": "train", "training": "train", "valid": "valid", "val": "valid", "validation": "valid", "test": "test"}
+_COLUMN = "column:"
+
+
+def quantiles(values: npt.NDArray[np.float64], count: int = 10) -> npt.NDArray[np.int64]:
+    """The tenth of all values that each belongs to, [rows]: classes for a stratified split of numbers."""
+    ranks = np.argsort(np.argsort(values, kind="stable"), kind="stable")
+    return ranks * min(count, len(values)) // max(len(values), 1)
+
+
+def parse_split(text: str) -> Literal["scaffold", "random", "stratified"] | tuple[float, float, float] | Path | SplitColumn:
+    """Read what a user wrote for `--split`.
+
+    It is scaffold, random, stratified, three fractions such as 0.8/0.1/0.1, column:NAME, or a .json file.
 
     Raises:
         InputError: it is none of these, or the fractions are not.
@@ -125,13 +164,19 @@ def parse_split(text: str) -> Literal["scaffold", "random"] | tuple[float, float
         return "scaffold"
     if text == "random":
         return "random"
+    if text == "stratified":
+        return "stratified"
+    if text.startswith(_COLUMN):
+        return SplitColumn(text.removeprefix(_COLUMN).strip())
     if text.lower().endswith(".json"):
         return Path(text)
     try:
         fractions = [float(part) for part in text.split("/")]
     except ValueError:
-        message = f"split is {text!r}, but must be scaffold, random, fractions such as 0.8/0.1/0.1, or a .json file"
-        raise InputError(message) from None
+        raise InputError(
+            f"split is {text!r}, but must be scaffold, random, stratified, fractions such as 0.8/0.1/0.1, column:NAME or a "
+            ".json file"
+        ) from None
     return check_fractions(fractions)
 
 

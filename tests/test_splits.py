@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from graphattn.errors import InputError
-from graphattn.splits import PARTS, parse_split, part_sizes, random_split, read_split_file
+from graphattn.splits import PARTS, SplitColumn, parse_split, part_sizes, quantiles, random_split, read_split_file
 
 
 @given(
@@ -51,6 +51,8 @@ def test_part_sizes_by_hand() -> None:
     [
         ("scaffold", "scaffold"),
         ("random", "random"),
+        ("stratified", "stratified"),
+        ("column: part ", SplitColumn("part")),
         ("0.1/0.1/0.8", (0.1, 0.1, 0.8)),
         ("1/0/0", (1.0, 0.0, 0.0)),
         (" .5/.25/.25 ", (0.5, 0.25, 0.25)),
@@ -72,7 +74,7 @@ def test_parse_split(text: str, expected: object) -> None:
         ("8/1/1", "sum to 10"),
         ("1.2/-0.1/-0.1", "negative"),
         ("nan/0.5/0.5", "not a number"),
-        ("stratified", "split is 'stratified', but must be scaffold, random"),
+        ("clustered", "split is 'clustered', but must be scaffold, random, stratified"),
         ("a/b/c", "split is 'a/b/c'"),
         ("", "split is ''"),
     ],
@@ -80,6 +82,20 @@ def test_parse_split(text: str, expected: object) -> None:
 def test_parse_split_refuses(text: str, message: str) -> None:
     with pytest.raises(InputError, match=message):
         parse_split(text)
+
+
+def test_a_column_of_parts() -> None:
+    split = SplitColumn("part").parts(["train", " Test", "validation", "", "train", "VAL"])
+    assert {part: rows.tolist() for part, rows in split.items()} == {"train": [0, 4], "valid": [2, 5], "test": [1]}
+    with pytest.raises(InputError, match=r"column 'part' must hold.*1 cells hold others, such as 'tset'"):
+        SplitColumn("part").parts(["train", "tset"])
+
+
+def test_quantiles_by_hand() -> None:
+    assert quantiles(np.array([5.0, 1, 9, 7]), 2).tolist() == [0, 0, 1, 1]
+    assert quantiles(np.arange(30.0)).tolist() == [row // 3 for row in range(30)]
+    assert quantiles(np.array([2.0, 1])).tolist() == [1, 0]
+    assert quantiles(np.array([])).tolist() == []
 
 
 def test_a_split_file_survives_the_round_trip(tmp_path: Path) -> None:

@@ -21,8 +21,9 @@ Split = Annotated[
     str | None,
     typer.Option(
         metavar="HOW",
-        help="scaffold (molecules), random, A/B/C such as 0.8/0.1/0.1, or a .json file with row numbers under train, valid and "
-        "test. Default: the data set's standard split, or else random 0.8/0.1/0.1.",
+        help="scaffold (molecules), random, stratified, A/B/C such as 0.8/0.1/0.1, column:NAME with cells train, valid and "
+        "test (molecules), or a .json file with row numbers under these three. Default: the data set's standard split, or else "
+        "random 0.8/0.1/0.1.",
     ),
 ]
 Epochs = Annotated[int | None, typer.Option(min=1, help="The largest number of epochs.")]

@@ -30,7 +30,7 @@ def molecule_table(
 
     exactly_one("TABLE", table, dataset)
     if dataset is not None:
-        _refuse(
+        refuse(
             flags(smiles_column=smiles_column, target_column=target_column, na_values=na_values),
             "the data set names its columns itself",
         )
@@ -59,7 +59,7 @@ def network(
 
     exactly_one("--edges", files["edges"], dataset)
     if dataset is not None:
-        _refuse(flags(feature_columns=feature_columns, **files), "the data set names its files and columns itself")
+        refuse(flags(feature_columns=feature_columns, **files), "the data set names its files and columns itself")
         fetch_if_missing(screen, dataset, "nodes")
         return NetworkOfCatalogue(dataset)
     columns = [name.strip() for name in (feature_columns or "").split(",") if name.strip()]
@@ -116,10 +116,15 @@ def refuse_options_of_other_job(run: Path, job: str, values: Mapping[str, Any]) 
         InputError: naming the first that was.
     """
     other = "a network" if job == "molecules" else "molecules"
-    _refuse(values, f"{run} was trained on {'molecules' if job == 'molecules' else 'a network'}, and this is for {other}")
+    refuse(values, f"{run} was trained on {'molecules' if job == 'molecules' else 'a network'}, and this is for {other}")
 
 
-def _refuse(values: Mapping[str, Any], reason: str) -> None:
+def refuse(values: Mapping[str, Any], reason: str) -> None:
+    """Refuses options that are given.
+
+    Raises:
+        InputError: naming the first, and the reason.
+    """
     for name, value in values.items():
         if value not in (None, False, []):
             raise InputError(f"{name} does not go here: {reason}")

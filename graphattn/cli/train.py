@@ -11,7 +11,7 @@ from graphattn.cli import options
 from graphattn.cli.command import Command
 from graphattn.cli.config import config_option, estimator_params
 from graphattn.cli.screen import Screen, score_table
-from graphattn.cli.source import molecule_table, network
+from graphattn.cli.source import molecule_table, network, refuse
 
 app = typer.Typer(
     help="Train a model on your data.",
@@ -43,6 +43,11 @@ def molecules(
     na_values: options.NaValues = None,
     prediction_column: options.PredictionColumn = None,
     split: options.Split = None,
+    valid: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Validation part, with the columns of TABLE. Default with --test: a tenth of TABLE."),
+    ] = None,
+    test: Annotated[Path | None, typer.Option(metavar="FILE", help="Test part, with the columns of TABLE.")] = None,
     epochs: options.Epochs = None,
     loss: options.Loss = None,
     metric: options.Metric = None,
@@ -66,6 +71,13 @@ def molecules(
         from graphattn.runs import RunOptions, train_molecules
 
         source = molecule_table(screen, table, dataset, smiles_column, target_column, na_values)
+        if valid is not None or test is not None:
+            refuse({"--split": split, "--dataset": dataset}, "--valid and --test make the split of a table")
+            held_out, judged = (
+                None if path is None else molecule_table(screen, path, None, smiles_column, target_column, na_values)
+                for path in (valid, test)
+            )
+            source = source.with_parts(held_out, judged, seed)
         params = estimator_params(ctx, epochs=epochs, loss=loss, metric=metric, ensemble=ensemble, device=device)
         given: dict[str, Any] = {"seed": seed, "split": split, "resume": resume, "overwrite": overwrite, "params": params}
         given |= {"prediction_column": prediction_column, "left_out": screen.tell}

@@ -23,7 +23,7 @@ from graphattn.runs.molecule_table import MoleculeTable
 from graphattn.runs.predictions import Predictions
 from graphattn.runs.rows import Rows
 from graphattn.splits import JUDGED, Split
-from graphattn.tables import first_not_number
+from graphattn.tables import find_column, first_not_number
 from graphattn.train import EpochReport, Regression, Task
 from graphattn.train.tasks.task import shown
 
@@ -115,6 +115,10 @@ class MoleculeRows(Rows):
     def scaffolds(self, seed: int) -> Split:
         parts = split_by_scaffold([self._records.scaffolds[row] for row in self.usable], seed=seed)
         return {part: self.usable[rows] for part, rows in parts.items()}
+
+    def column(self, name: str) -> list[str]:
+        cells: list[str] = self._table.frame[find_column(self._table.frame, name, self._table.name, self.notes)].tolist()
+        return cells
 
     def content(self) -> tuple[object, ...]:
         return self._smiles, self._table.targets.tolist()

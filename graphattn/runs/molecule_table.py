@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from graphattn.chem.files import is_table, read_molecules
 from graphattn.errors import InputError
-from graphattn.splits import Split
+from graphattn.splits import PARTS, Split, random_split
 from graphattn.tables import find_column, line_of_row, name_of, text_frame, with_missing
 
 DEFAULT_SMILES = "smiles"
@@ -28,6 +29,7 @@ class MoleculeTable:
         path: the file, to name lines of it.
         na_values: what counts as missing beyond the usual markers.
         notes: sentences on how the file was read.
+        joined: the tables that this one was joined from, in the order of its rows.
     """
 
     frame: pd.DataFrame
@@ -38,6 +40,7 @@ class MoleculeTable:
     path: Path | None = None
     na_values: Sequence[str] = ()
     notes: list[str] = field(default_factory=list)
+    joined: Sequence[MoleculeTable] = ()
 
     @classmethod
     def from_file(
@@ -91,6 +94,42 @@ class MoleculeTable:
         loaded = load_molecules(name)
         return cls(loaded.frame, name, loaded.smiles_column, loaded.target_column, loaded.split)
 
+    def with_parts(self, valid: MoleculeTable | None, test: MoleculeTable | None, seed: int = 0) -> MoleculeTable:
+        """This table to train on and others to validate and test on, as one whose standard split they are.
+
+        Args:
+            valid: default: a random tenth of this table.
+            test: default: no test part.
+            seed: of the random tenth.
+
+        Raises:
+            InputError: where a table has no rows.
+        """
+        tables = [table for table in (self, valid, test) if table is not None]
+        empty = [table.name for table in tables if not len(table.frame)]
+        if empty:
+            raise InputError(f"{empty[0]} has no rows")
+        notes = [note for table in tables for note in table.notes]
+        frames = []
+        for table in tables:
+            frame = table.frame.rename(
+                columns={table.smiles_column: self.smiles_column, table.target_column: self.target_column}
+            )
+            missing = [str(name) for name in self.frame.columns if name not in frame.columns]
+            if missing:
+                notes.append(f"{table.name} has no column {', '.join(missing)}; its cells there are empty")
+            frames.append(frame.reindex(columns=self.frame.columns, fill_value=""))
+        parts = [part for part, table in zip(PARTS, (self, valid, test), strict=True) if table is not None]
+        ends = np.cumsum([len(frame) for frame in frames])
+        rows = dict(zip(parts, np.split(np.arange(ends[-1]), ends[:-1]), strict=True))
+        if valid is None:
+            own = random_split(len(self.frame), (0.9, 0.1, 0.0), seed)
+            rows |= {part: rows["train"][own[part]] for part in ("train", "valid")}
+        split = {part: np.sort(rows.get(part, np.empty(0))).astype(np.int64) for part in PARTS}
+        frame = pd.concat(frames, ignore_index=True)
+        name = ", ".join(table.name for table in tables)
+        return replace(self, frame=frame, name=name, split=split, path=None, notes=notes, joined=tables)
+
     @property
     def smiles(self) -> list[str]:
         return smiles_of(self.frame, self.smiles_column, self.na_values)
@@ -102,6 +141,10 @@ class MoleculeTable:
 
     def place_of(self, row: int) -> str:
         """Where a row stands, in words."""
+        for table in self.joined:
+            if row < len(table.frame):
+                return f"{table.place_of(row)} of {table.name}"
+            row -= len(table.frame)
         line = line_of_row(self.path, row) if self.path is not None and is_table(self.path) else None
         return f"row {row + 1}" if line is None else f"line {line}"
 

@@ -72,7 +72,7 @@ def train_molecules(table: MoleculeTable, options: RunOptions, *, task: str = "r
         options.notify(about_values(table.target_column, rows.values[rows.usable]))
         return rows
 
-    return train_run(estimator, load, options, kinds_of_split=("scaffold", "random"))
+    return train_run(estimator, load, options, kinds_of_split=("scaffold", "random", "stratified"))
 
 
 def predict_molecules(

@@ -82,7 +82,7 @@ def train_nodes(network: AnyNetwork, options: RunOptions, *, task: str = "classi
         options.notify(about_features(loaded.encoding, 0 if x is None else x.shape[1]))
         return rows
 
-    return train_run(estimator, load, options, kinds_of_split=("random",))
+    return train_run(estimator, load, options, kinds_of_split=("random", "stratified"))
 
 
 def predict_nodes(
@@ -182,6 +182,11 @@ class NodeRows(Rows):
 
     def scaffolds(self, seed: int) -> Split:
         raise InputError("split 'scaffold' is for molecules, and these are nodes")
+
+    def column(self, name: str) -> list[str]:
+        raise InputError(
+            f"split 'column:{name}' is for molecules, and these are nodes; a .json file names the rows of each part"
+        )
 
     def content(self) -> tuple[object, ...]:
         data = self._loaded.data

@@ -14,7 +14,16 @@ from graphattn.errors import InputError
 from graphattn.estimators.predictor import Predictor, Said
 from graphattn.runs.folder import RunOptions
 from graphattn.runs.predictions import Predictions
-from graphattn.splits import DEFAULT_FRACTIONS, PARTS, Split, parse_split, random_split, read_split_file
+from graphattn.splits import (
+    DEFAULT_FRACTIONS,
+    PARTS,
+    Split,
+    SplitColumn,
+    parse_split,
+    quantiles,
+    random_split,
+    read_split_file,
+)
 from graphattn.train import EpochReport, Task
 
 
@@ -50,6 +59,14 @@ class Rows(ABC):
 
         Raises:
             InputError: where the rows are no molecules.
+        """
+
+    @abstractmethod
+    def column(self, name: str) -> list[str]:
+        """The cells of a column, for a split by it.
+
+        Raises:
+            InputError: where there is no such column.
         """
 
     @abstractmethod
@@ -91,7 +108,9 @@ class Rows(ABC):
         """What the run's config holds of the data."""
 
     def split(self, options: RunOptions, task: Task) -> Split:
-        """The parts that the options ask for, with usable rows only. A random split of classes is stratified.
+        """The parts that the options ask for, with usable rows only.
+
+        A random split of classes is stratified, and with "stratified" one of numbers by their tenths.
 
         Raises:
             InputError: where the split cannot be made, or leaves nothing to train on.
@@ -103,12 +122,17 @@ class Rows(ABC):
             wanted = parse_split(options.split or "random")
             if isinstance(wanted, Path):
                 split = read_split_file(wanted, len(self.values))
+            elif isinstance(wanted, SplitColumn):
+                split = wanted.parts(self.column(wanted.name))
             elif wanted == "scaffold":
                 split = self.scaffolds(options.seed)
                 self._say_empty(split, options)
             else:
-                fractions = DEFAULT_FRACTIONS if wanted == "random" else wanted
-                parts = random_split(len(self.usable), fractions, options.seed, classes)
+                fractions = DEFAULT_FRACTIONS if isinstance(wanted, str) else wanted
+                strata: Any = classes
+                if wanted == "stratified" and classes is None:
+                    strata = quantiles(np.array(self.values[self.usable].tolist(), dtype=float))
+                parts = random_split(len(self.usable), fractions, options.seed, strata)
                 split = {part: self.usable[rows] for part, rows in parts.items()}
         split = {part: rows[np.isin(rows, self.usable)] for part, rows in split.items()}
         if len(split["train"]) == 0:

@@ -6,9 +6,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+from cli_cases import read_csv, write_csv
 
 from graphattn import MoleculeRegressor
-from tests.cli.cli_cases import read_csv, write_csv
 
 
 def test_csv_and_npy_hold_the_vectors_of_the_estimator(molecules: Callable) -> None:

@@ -349,3 +349,44 @@ def test_a_number_for_each_node(cli: Callable) -> None:
         "task must be 'classification' or 'regression'"
         in cli("train", "nodes", *NETWORK, *options[:4], "--task", "x", "--out", "o").error
     )
+
+
+def test_the_split_from_files_and_from_a_column(cli: Callable) -> None:
+    write_molecules(Path())
+    rows = [[f"m{row}", smiles, value] for row, (smiles, value) in enumerate(zip(SMILES, TARGETS, strict=True))]
+    names = ["name", "smiles", "logp"]
+    write_csv(Path("train.csv"), names, rows[:14])
+    write_csv(Path("valid.csv"), names, rows[14:20])
+    write_csv(Path("test.csv"), ["smiles", "logp"], [row[1:] for row in rows[20:]])
+    words = ["train"] * 14 + ["Valid"] * 6 + ["test"] * (len(rows) - 20)
+    write_csv(Path("all.csv"), [*names, "part"], [[*row, word] for row, word in zip(rows, words, strict=True)])
+    shared = ("--target-column", "logp", "--config", "small.toml")
+    files = cli("train", "molecules", "train.csv", "--valid", "valid.csv", "--test", "test.csv", *shared, "--out", "files")
+    assert files.code == 0, files.err
+    assert "test.csv has no column name; its cells there are empty" in files.err
+    column = cli("train", "molecules", "all.csv", "--split", "column:part", *shared, "--out", "column")
+    assert column.code == 0, column.err
+    splits = [json.loads(Path(run, "splits.json").read_text()) for run in ("files", "column")]
+    assert splits[0] == splits[1]
+    assert splits[0]["valid"] == list(range(14, 20))
+    scores = [json.loads(Path(run, "metrics.json").read_text())["test"] for run in ("files", "column")]
+    assert scores[0] == scores[1]
+
+    alone = cli("train", "molecules", "train.csv", "--test", "test.csv", *shared, "--out", "alone")
+    assert alone.code == 0, alone.err
+    assert len(json.loads(Path("alone/splits.json").read_text())["valid"]) == 1  # a tenth of fourteen
+    refused = cli("train", "molecules", "train.csv", "--test", "test.csv", "--split", "random", *shared, "--out", "no")
+    assert refused.code == 2
+    assert "--split does not go here" in refused.error
+    write_csv(Path("odd.csv"), names, [["x", "CC", "1.0"], ["y", "CCC", "a lot"]])
+    odd = cli("train", "molecules", "train.csv", "--valid", "odd.csv", *shared, "--out", "no")
+    assert "line 3 of odd.csv" in odd.err
+
+
+def test_a_stratified_split_of_numbers(cli: Callable) -> None:
+    write_molecules(Path())
+    result = cli("train", "molecules", "logp.csv", "--target-column", "logp", "--split", "stratified", "--config", "small.toml",
+                 "--out", "run")  # fmt: skip
+    assert result.code == 0, result.err
+    splits = json.loads(Path("run/splits.json").read_text())
+    assert [len(splits[part]) for part in ("train", "valid", "test")] == [20, 2, 2]
