@@ -36,6 +36,10 @@ Metric = Annotated[
         "Default: rmse, accuracy.",
     ),
 ]
+ClassWeight = Annotated[
+    str | None,
+    typer.Option(metavar="HOW", help="balanced: each class counts the same in training; a --config file may name weights."),
+]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.", rich_help_panel=_COMMON)]
 Seed = Annotated[int, typer.Option(min=0, help="Of the split, the weights and everything random.")]
 Resume = Annotated[bool, typer.Option("--resume", help="Go on with a run that was broken off.")]

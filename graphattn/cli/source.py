@@ -20,6 +20,7 @@ def molecule_table(
     smiles_column: str | None,
     target_column: str | None,
     na_values: list[str] | None = None,
+    weight_column: str | None = None,
 ) -> MoleculeTable:
     """Loads labelled molecules from a file or the catalogue.
 
@@ -31,14 +32,16 @@ def molecule_table(
     exactly_one("TABLE", table, dataset)
     if dataset is not None:
         refuse(
-            flags(smiles_column=smiles_column, target_column=target_column, na_values=na_values),
+            flags(smiles_column=smiles_column, target_column=target_column, na_values=na_values, weight_column=weight_column),
             "the data set names its columns itself",
         )
         fetch_if_missing(screen, dataset, "molecules")
         return MoleculeTable.from_dataset(dataset)
     if target_column is None:
         raise InputError(f"--target-column is missing: name the column of {table} that holds the target")
-    return MoleculeTable.from_file(_given(table), smiles_column, target_column, na_values=na_values or ())
+    return MoleculeTable.from_file(
+        _given(table), smiles_column, target_column, weight_column=weight_column, na_values=na_values or ()
+    )
 
 
 def network(

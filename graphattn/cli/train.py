@@ -40,6 +40,10 @@ def molecules(
     smiles_column: Annotated[str | None, typer.Option(metavar="NAME", help="Column with the SMILES; default: smiles.")] = None,
     target_column: Annotated[str | None, typer.Option(metavar="NAME", help="Column with what to learn.")] = None,
     task: Annotated[str, typer.Option(metavar="TASK", help="regression or classification.")] = "regression",
+    weight_column: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Column that says how much each row counts in training.")
+    ] = None,
+    class_weight: options.ClassWeight = None,
     na_values: options.NaValues = None,
     prediction_column: options.PredictionColumn = None,
     split: options.Split = None,
@@ -70,7 +74,7 @@ def molecules(
     with Screen(quiet, debug, resumable=True) as screen:
         from graphattn.runs import RunOptions, train_molecules
 
-        source = molecule_table(screen, table, dataset, smiles_column, target_column, na_values)
+        source = molecule_table(screen, table, dataset, smiles_column, target_column, na_values, weight_column)
         if valid is not None or test is not None:
             refuse({"--split": split, "--dataset": dataset}, "--valid and --test make the split of a table")
             held_out, judged = (
@@ -78,7 +82,9 @@ def molecules(
                 for path in (valid, test)
             )
             source = source.with_parts(held_out, judged, seed)
-        params = estimator_params(ctx, epochs=epochs, loss=loss, metric=metric, ensemble=ensemble, device=device)
+        params = estimator_params(
+            ctx, epochs=epochs, loss=loss, metric=metric, class_weight=class_weight, ensemble=ensemble, device=device
+        )
         given: dict[str, Any] = {"seed": seed, "split": split, "resume": resume, "overwrite": overwrite, "params": params}
         given |= {"prediction_column": prediction_column, "left_out": screen.tell}
         with screen.epochs() as report:
@@ -111,6 +117,7 @@ def nodes(
     epochs: options.Epochs = None,
     loss: options.Loss = None,
     metric: options.Metric = None,
+    class_weight: options.ClassWeight = None,
     seed: options.Seed = 0,
     resume: options.Resume = False,
     config: Annotated[Path | None, config_option("nodes")] = None,
@@ -144,7 +151,7 @@ def nodes(
             na_values=na_values,
             ignore_unknown_edges=ignore_unknown_edges,
         )
-        params = estimator_params(ctx, epochs=epochs, loss=loss, metric=metric, device=device)
+        params = estimator_params(ctx, epochs=epochs, loss=loss, metric=metric, class_weight=class_weight, device=device)
         given: dict[str, Any] = {"seed": seed, "split": split, "resume": resume, "overwrite": overwrite, "params": params}
         given |= {"prediction_column": prediction_column, "left_out": screen.tell}
         with screen.epochs() as report:

@@ -115,7 +115,7 @@ class GraphEstimator(BaseEstimator, Generic[AnySource]):
     def new_task(self) -> Task:
         """The task, before anything is learnt of the targets."""
         parameters = self._parameters
-        return find_task(KINDS[type(self).__name__].task)(parameters.loss, parameters.metric)
+        return find_task(KINDS[type(self).__name__].task)(parameters.loss, parameters.metric, parameters.class_weight)
 
     def _fit(
         self,

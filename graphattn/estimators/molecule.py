@@ -35,6 +35,7 @@ class MoleculeEstimator(GraphEstimator[MoleculeSource], MoleculeParams):
         smiles: Iterable[str],
         y: Iterable[Any],
         *,
+        sample_weight: Iterable[float] | None = None,
         valid: tuple[Iterable[str], Iterable[Any]] | None = None,
         checkpoint: Path | None = None,
         report: Callable[[EpochReport], None] | None = None,
@@ -44,6 +45,7 @@ class MoleculeEstimator(GraphEstimator[MoleculeSource], MoleculeParams):
         Args:
             smiles: SMILES, or RDKit molecules, one a row.
             y: the target of each row; also a table of one column.
+            sample_weight: how much each row counts in training, not negative; the scores of validation are not weighted.
             valid: SMILES and targets that decide when to stop and which weights to keep. Default: a random
                 `valid_fraction` of the rows, which is then not trained on; with `valid_fraction=0` there is none.
             checkpoint: file to resume from and to write the training state to.
@@ -54,12 +56,15 @@ class MoleculeEstimator(GraphEstimator[MoleculeSource], MoleculeParams):
         """
         self.check_params()
         rows, values = check_rows(smiles, y)
+        weight = None if sample_weight is None else check_weights(np.asarray(list(sample_weight)), len(rows), "sample_weight")
         valid_rows, valid_values = check_rows(*valid) if valid is not None else ([], values[:0])
         source = self.make_source()
         inputs = self._usable(source, rows, "smiles", "; excluded_ says why")
         held_out = None if valid is None else (self._usable(source, valid_rows, "valid"), valid_values)
-        data = (rows, values.tolist(), valid_rows, valid_values.tolist())
-        return self.fit_inputs(source, (inputs, values), held_out, data=data, checkpoint=checkpoint, report=report)
+        data = (rows, values.tolist(), valid_rows, valid_values.tolist(), *(() if weight is None else (weight,)))
+        return self.fit_inputs(
+            source, (inputs, values), held_out, weight=weight, data=data, checkpoint=checkpoint, report=report
+        )
 
     def _usable(self, source: MoleculeSource, rows: list[str], name: str, more: str = "") -> MoleculeInputs:
         """Molecules to train on or to be stopped by; says which are left out."""
@@ -86,6 +91,7 @@ class MoleculeEstimator(GraphEstimator[MoleculeSource], MoleculeParams):
         train: tuple[MoleculeInputs, np.ndarray],
         valid: tuple[MoleculeInputs, np.ndarray] | None = None,
         *,
+        weight: np.ndarray | None = None,
         data: tuple[object, ...],
         checkpoint: Path | None = None,
         report: Callable[[EpochReport], None] | None = None,
@@ -95,11 +101,13 @@ class MoleculeEstimator(GraphEstimator[MoleculeSource], MoleculeParams):
         Args:
             source: what prepared them, see `make_source`.
             train, valid: molecules and the value of each row; values of bad rows are not looked at.
+            weight: of each row of train, see `check_weights`.
             data: what identifies the rows and their values, for the checkpoint.
             checkpoint, report: as in `fit`.
         """
         task = self.new_task()
         inputs, values = _good(*train)
+        weight = None if weight is None else weight[train[0].good]
         self.excluded_ = train[0].errors
         task.learn(values, train[1][:0] if valid is None else valid[1])
         targets = task.encode(values)
@@ -108,13 +116,14 @@ class MoleculeEstimator(GraphEstimator[MoleculeSource], MoleculeParams):
             parts = random_split(len(targets), fractions, self.seed, task.classes_of(values))
             valid_inputs, valid_values = inputs.take(parts["valid"]), values[parts["valid"]]
             inputs, targets = inputs.take(parts["train"]), targets[parts["train"]]
+            weight = None if weight is None else weight[parts["train"]]
         else:
             valid_inputs, valid_values = _good(*valid)
         held_out = valid_inputs, task.encode(valid_values)
         self._fit(
             source,
             task,
-            partial(source.job, task, (inputs, targets), held_out, self.batch_size),
+            partial(source.job, task, (inputs, targets), held_out, self.batch_size, weight=weight),
             data,
             checkpoint,
             report,
@@ -234,6 +243,8 @@ class MoleculeRegressor(Numbers, RegressorMixin, MoleculeEstimator):
         loss: of regression "mse", "mae" or "huber", see `graphattn.train.Regression`. Default: "mse", or the cross-entropy.
         metric: the validation score that chooses the epoch: "rmse", "mae" or "r2"; "accuracy", "macro_f1", "balanced_accuracy",
             "mcc", "roc_auc" or "pr_auc". Default: "rmse" or "accuracy".
+        class_weight: how much a row of each class counts in training: class → weight, or "balanced", see
+            `graphattn.train.Task`. Scores are not weighted.
         patience: epochs without a better validation score after which training stops.
         valid_fraction: part of the rows held out for that where `fit` is given no validation rows.
         interval: probability with which the intervals of `predict_table` hold the true value, in (0, 1).
@@ -288,6 +299,26 @@ def check_rows(smiles: Iterable[str], y: Iterable[Any]) -> tuple[list[str], np.n
     if values.shape != (len(rows),):
         raise InputError(f"y must have one entry for each of the {len(rows)} SMILES, got shape {list(values.shape)}")
     return rows, values
+
+
+def check_weights(weights: np.ndarray, rows: int, name: str) -> np.ndarray:
+    """Weights of rows as numbers, [rows].
+
+    Raises:
+        InputError: where there are not as many, one is negative or no finite number, or all are 0.
+    """
+    try:
+        numbers = weights.astype(np.float64)
+    except (TypeError, ValueError):
+        raise InputError(f"{name} must be numbers, got values such as {str(weights[0])[:60]!r}") from None
+    if numbers.shape != (rows,):
+        raise InputError(f"{name} must have one entry for each of the {rows} rows, got shape {list(numbers.shape)}")
+    bad = np.flatnonzero(~(np.isfinite(numbers) & (numbers >= 0)))
+    if len(bad):
+        raise InputError(f"{name} must be finite and not negative, got {len(bad):,} that are not, such as {numbers[bad[0]]:g}")
+    if not numbers.any():
+        raise InputError(f"{name} must not be 0 for all rows")
+    return numbers
 
 
 def as_list(smiles: Iterable[str]) -> list[str]:

@@ -162,7 +162,7 @@ class NodeClassifier(Classes, ClassifierMixin, NodeEstimator):
         epochs: the largest number of passes over the network.
         learning_rate: peak of the learning rate of AdamW, after a warm-up and before a cosine decay.
         weight_decay: of AdamW.
-        loss, metric: as in `MoleculeRegressor`.
+        loss, metric, class_weight: as in `MoleculeRegressor`.
         patience: epochs without a better validation score after which training stops.
         seed: of the weights and of dropout. The same seed gives the same model, bit for bit, on the same machine's
             CPU with the same number of torch threads.

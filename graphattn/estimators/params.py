@@ -64,6 +64,7 @@ class EstimatorParams:
     patience: int = count(30)
     loss: str | None = None
     metric: str | None = None
+    class_weight: str | Mapping[str, float] | None = None
     seed: int = 0
     device: str = "auto"
     precision: str = "32-true"

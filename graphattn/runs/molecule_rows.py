@@ -121,7 +121,9 @@ class MoleculeRows(Rows):
         return cells
 
     def content(self) -> tuple[object, ...]:
-        return self._smiles, self._table.targets.tolist()
+        column = self._table.weight_column
+        weights = () if column is None else (self._table.frame[column].tolist(),)
+        return self._smiles, self._table.targets.tolist(), *weights
 
     def marks(self, rows: np.ndarray) -> list[str]:
         return [fingerprint(self._records.canonical[row]) for row in rows]
@@ -140,7 +142,8 @@ class MoleculeRows(Rows):
         parts = {part: (inputs.take(split[part]), self.values[split[part]]) for part in ("train", "valid")}
         valid = parts["valid"] if len(split["valid"]) else None
         data = (self.content(), *(split[part].tolist() for part in parts))
-        estimator.fit_inputs(source, parts["train"], valid, data=data, checkpoint=checkpoint, report=report)
+        weight = self._table.weights_of(split["train"])
+        estimator.fit_inputs(source, parts["train"], valid, weight=weight, data=data, checkpoint=checkpoint, report=report)
         predictor: Predictor[Any] = estimator.predictor_
         return predictor
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -12,7 +13,7 @@ import pandas as pd
 from graphattn.chem.files import is_table, read_molecules
 from graphattn.errors import InputError
 from graphattn.splits import PARTS, Split, random_split
-from graphattn.tables import find_column, line_of_row, name_of, text_frame, with_missing
+from graphattn.tables import find_column, line_of_row, name_of, numbers, text_frame, with_missing
 
 DEFAULT_SMILES = "smiles"
 
@@ -25,6 +26,7 @@ class MoleculeTable:
         frame: cells as text, a row a molecule.
         name: what messages call it: the file or the data set.
         smiles_column, target_column: columns of the frame.
+        weight_column: the column that says how much each row counts in training, where there is one.
         split: the standard split, where there is one.
         path: the file, to name lines of it.
         na_values: what counts as missing beyond the usual markers.
@@ -36,6 +38,7 @@ class MoleculeTable:
     name: str
     smiles_column: str
     target_column: str
+    weight_column: str | None = None
     split: Split | None = None
     path: Path | None = None
     na_values: Sequence[str] = ()
@@ -44,7 +47,13 @@ class MoleculeTable:
 
     @classmethod
     def from_file(
-        cls, path: Path, smiles_column: str | None, target_column: str, *, na_values: Sequence[str] = ()
+        cls,
+        path: Path,
+        smiles_column: str | None,
+        target_column: str,
+        *,
+        weight_column: str | None = None,
+        na_values: Sequence[str] = (),
     ) -> MoleculeTable:
         """Reads a file, see `graphattn.chem.files.iter_molecules`.
 
@@ -52,6 +61,7 @@ class MoleculeTable:
             path: the file.
             smiles_column: default: smiles.
             target_column: the column with what to learn.
+            weight_column: the column with the weights of rows, if any.
             na_values: what counts as missing beyond the usual markers.
 
         Raises:
@@ -64,7 +74,8 @@ class MoleculeTable:
         target = find_column(frame, target_column, name, notes)
         if smiles == target:
             raise InputError(f"the SMILES and the target are both column {target!r} of {name}; expected two columns")
-        return cls(frame, name, smiles, target, path=path, na_values=na_values, notes=notes)
+        weight = None if weight_column is None else find_column(frame, weight_column, name, notes)
+        return cls(frame, name, smiles, target, weight, path=path, na_values=na_values, notes=notes)
 
     @classmethod
     def from_frame(
@@ -92,7 +103,7 @@ class MoleculeTable:
         from graphattn.data import load_molecules
 
         loaded = load_molecules(name)
-        return cls(loaded.frame, name, loaded.smiles_column, loaded.target_column, loaded.split)
+        return cls(loaded.frame, name, loaded.smiles_column, loaded.target_column, split=loaded.split)
 
     def with_parts(self, valid: MoleculeTable | None, test: MoleculeTable | None, seed: int = 0) -> MoleculeTable:
         """This table to train on and others to validate and test on, as one whose standard split they are.
@@ -138,6 +149,24 @@ class MoleculeTable:
     def targets(self) -> pd.Series:
         """The cells of the target column, NA where they are missing by `na_values`."""
         return with_missing(self.frame[self.target_column], self.na_values)
+
+    def weights_of(self, rows: np.ndarray) -> np.ndarray | None:
+        """The weights of some rows, [some]; None without a column of them.
+
+        Raises:
+            InputError: where a cell is no number that is finite and not negative.
+        """
+        if self.weight_column is None:
+            return None
+        found, _ = numbers(with_missing(self.frame[self.weight_column], self.na_values).iloc[rows])
+        bad = [int(row) for row, weight in zip(rows, found, strict=True) if not 0 <= weight < math.inf]
+        if bad:
+            cell = self.frame[self.weight_column].iloc[bad[0]]
+            raise InputError(
+                f"column {self.weight_column!r} must hold weights, finite and not negative, but {len(bad):,} of {len(rows):,} "
+                f"cells to train on hold none, such as {cell[:60]!r} in {self.place_of(bad[0])}"
+            )
+        return np.asarray(found, dtype=np.float64)
 
     def place_of(self, row: int) -> str:
         """Where a row stands, in words."""

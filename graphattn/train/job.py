@@ -18,11 +18,13 @@ class Batch(NamedTuple):
         inputs: what the model is called with.
         target: what the task's loss takes, one for each row that counts.
         rows: the rows of the model's output that have a target, int64; None: all.
+        weight: how much each of them counts in the loss; None: all the same.
     """
 
     inputs: dict[str, Any]
     target: Tensor
     rows: Tensor | None = None
+    weight: Tensor | None = None
 
     def raw(self, model: nn.Module) -> Tensor:
         """What the model says of the rows that have a target."""
@@ -47,7 +49,7 @@ class TaskJob:
         self._task, self._valid = task, valid
 
     def loss(self, model: nn.Module, batch: Batch) -> Tensor:
-        return self._task.loss(batch.raw(model), batch.target)
+        return self._task.loss(batch.raw(model), batch.target, batch.weight)
 
     def validate(self, model: nn.Module) -> tuple[float, ...] | None:
         if not self._valid:

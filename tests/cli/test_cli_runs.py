@@ -390,3 +390,20 @@ def test_a_stratified_split_of_numbers(cli: Callable) -> None:
     assert result.code == 0, result.err
     splits = json.loads(Path("run/splits.json").read_text())
     assert [len(splits[part]) for part in ("train", "valid", "test")] == [20, 2, 2]
+
+
+def test_weights_of_rows_and_classes(cli: Callable) -> None:
+    rows = [[smiles, "alcohol" if "O" in smiles else "other", "0.5" if row % 2 else "2"] for row, smiles in enumerate(SMILES)]
+    write_csv(Path("kinds.csv"), ["smiles", "kind", "w"], rows)
+    write_molecules(Path())
+    train = ("train", "molecules", "kinds.csv", "--target-column", "kind", "--task", "classification", "--config", "small.toml")
+    assert cli(*train, "--out", "plain").code == 0
+    assert cli(*train, "--weight-column", "w", "--out", "rows").code == 0
+    assert cli(*train, "--class-weight", "balanced", "--out", "classes").code == 0
+    losses = [read_csv(Path(run, "history.csv"))[0]["loss"] for run in ("plain", "rows", "classes")]
+    assert len(set(losses)) == 3
+    refused = cli(*train, "--weight-column", "kind", "--out", "no")
+    assert refused.code == 2
+    assert "column 'kind' must hold weights" in refused.error
+    assert "in line 2" in refused.error
+    assert cli(*train, "--class-weight", "equal", "--out", "no").code == 2

@@ -374,3 +374,40 @@ def test_another_loss_and_metric(metric: str) -> None:
         assert model.history_[0]["valid_r2"] < 1
     with pytest.raises(InputError, match="metric must be one of rmse, mae, r2 for regression, got 'accuracy'"):
         MoleculeRegressor(metric="accuracy").fit(smiles, list(range(12)))
+
+
+SHORT = {"channels": 8, "heads": 2, "num_layers": 1, "epochs": 3, "batch_size": 4}
+
+
+def test_a_row_without_weight_teaches_nothing() -> None:
+    """A target behind a weight of 0 does not matter; the same weight everywhere is none."""
+    smiles = ["C" * length for length in range(1, 13)]
+    values = list(map(float, range(12)))
+    valid = (smiles, values)
+
+    def fitted(targets: list[float], weight: list[float] | None) -> np.ndarray:
+        model = MoleculeClassifier(**SHORT) if isinstance(targets[0], str) else MoleculeRegressor(**SHORT)
+        return model.fit(smiles, targets, sample_weight=weight, valid=valid).outputs(smiles)[0]
+
+    some = [0.0, *[1.0] * 11]
+    # Swapping two targets of equal mean and deviation: only the rows without weight see it.
+    swapped = [values[1], values[0], *values[2:]]
+    both = [0.0, 0.0, *[1.0] * 10]
+    np.testing.assert_array_equal(fitted(values, both), fitted(swapped, both))
+    assert not np.array_equal(fitted(values, some), fitted(values, None))
+    np.testing.assert_allclose(fitted(values, [3.0] * 12), fitted(values, None), rtol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("weight", "message"),
+    [
+        ([1.0], "one entry for each of the 3 rows"),
+        ([1.0, -1.0, 1.0], "finite and not negative, got 1 that are not, such as -1"),
+        ([1.0, float("nan"), 1.0], "such as nan"),
+        (["a", "b", "c"], "must be numbers, got values such as 'a'"),
+        ([0.0, 0.0, 0.0], "must not be 0 for all rows"),
+    ],
+)
+def test_bad_weights(weight: list, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        MoleculeRegressor(**SHORT).fit(["C", "CC", "CCC"], [1.0, 2.0, 3.0], sample_weight=weight)

@@ -13,6 +13,7 @@ SHARED = {
     "attention": "masked",
     "attention_score": "dot",
     "biases": None,
+    "class_weight": None,
     "device": "auto",
     "encodings": None,
     "extra_edges": None,

@@ -162,3 +162,38 @@ def test_metrics_of_classification():
 def test_a_loss_or_a_metric_of_another_task(task, option):
     with pytest.raises(InputError, match=f"{option} must be one of .* for {task.name}, got 'hinge'"):
         task(**{option: "hinge"})
+
+
+def test_weights_of_rows_by_hand():
+    raw, target, weight = torch.tensor([[1.0], [3.0]]), torch.tensor([0.0, 0.0]), torch.tensor([0.5, 1.5])
+    assert float(Regression().loss(raw, target, weight)) == pytest.approx((0.5 * 1 + 1.5 * 9) / 2)
+    assert float(Regression("mae").loss(raw, target, torch.ones(2))) == pytest.approx(2.0)
+
+
+def test_weights_of_classes_by_hand():
+    values = np.array(["b", "a", "b", "b"], dtype=object)
+    raw, target = torch.tensor([[0.0, 2.0], [1.0, 0.0]]), torch.tensor([0, 1])
+    of_rows = torch.nn.functional.cross_entropy(raw, target, reduction="none")
+    for given, weights in {"balanced": [2.0, 4 / 6]}.items():
+        task = Classification(class_weight=given)
+        task.learn(values, values[:0])
+        assert float(task.loss(raw, target)) == pytest.approx(float((torch.tensor(weights) * of_rows).mean()))
+    task = Classification(class_weight={"b": 3})
+    task.learn(values, values[:0])
+    assert float(task.loss(raw, target, torch.tensor([1.0, 0.5]))) == pytest.approx(float((of_rows[0] + 1.5 * of_rows[1]) / 2))
+    assert task.validation_scores(raw, target)[1] == pytest.approx(-float(of_rows.mean()))  # scores are not weighted
+
+
+@pytest.mark.parametrize(
+    ("class_weight", "message"),
+    [
+        ("equal", "class_weight must be 'balanced' or class"),
+        ({"a": -1}, "finite numbers that are not negative, got -1 for 'a'"),
+        ({"z": 1}, "has the class 'z', which is not there; there are a, b"),
+    ],
+)
+def test_bad_weights_of_classes(class_weight, message):
+    with pytest.raises(InputError, match=message):
+        Classification(class_weight=class_weight).learn(np.array(["a", "b"], dtype=object), np.array([], dtype=object))
+    with pytest.raises(InputError, match="class_weight is for classification"):
+        Regression(class_weight=class_weight)

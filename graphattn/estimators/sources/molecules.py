@@ -143,9 +143,22 @@ class MoleculeSource(Source):
         batch_size: int,
         device: torch.device,
         seed: int,
+        weight: np.ndarray | None = None,
     ) -> TaskJob:
-        """The batches to train on, in an order that the seed and the epoch decide; inputs without errors, and their targets."""
+        """The batches to train on, in an order that the seed and the epoch decide.
+
+        Args:
+            task: what is learnt.
+            train, valid: inputs without errors, and their targets.
+            batch_size: molecules in a step.
+            device: where to.
+            seed: decides the order.
+            weight: how much each row of train counts, which their mean is taken out of.
+        """
         graphs, targets = train[0].graphs, torch.as_tensor(train[1], device=device)
+        if weight is not None and not weight.any():
+            raise InputError("the weights of all rows to train on are 0")
+        weights = None if weight is None else torch.as_tensor(weight / weight.mean(), dtype=torch.float32, device=device)
 
         def batches(epoch: int) -> Iterator[Batch]:
             generator = torch.Generator().manual_seed(seed * 1_000_003 + epoch)
@@ -153,7 +166,9 @@ class MoleculeSource(Source):
             for rows in order.split(batch_size):
                 batch = GraphBatch.from_data_list([graphs[row] for row in rows.tolist()])
                 augment(batch, {name: self.model_options[name] for name in STRUCTURE_OPTIONS}, generator)
-                yield Batch(self._call(batch.to(device)), targets[rows.to(device)])
+                chosen = rows.to(device)
+                of_rows = None if weights is None else weights[chosen]
+                yield Batch(self._call(batch.to(device)), targets[chosen], weight=of_rows)
 
         held_out = []
         if valid is not None and valid[0].graphs:

@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -30,6 +32,7 @@ class Classification(Task):
 
     classes: np.ndarray
     shares: np.ndarray
+    _weights: Tensor | None = None
 
     def read_cells(self, cells: pd.Series) -> tuple[list[Any], dict[str, int], list[str]]:
         from graphattn.tables import labels
@@ -79,7 +82,9 @@ class Classification(Task):
             raise InputError(f"a classifier needs at least two classes to train on, got {only}")
         # A class that is not trained on keeps its place, and is never predicted.
         self.classes = np.unique(_natural(np.concatenate([values, others]))) if classes is None else np.asarray(classes)
-        self.shares = np.bincount(self.encode(values), minlength=len(self.classes)) / len(values)
+        counts = np.bincount(self.encode(values), minlength=len(self.classes))
+        self.shares = counts / len(values)
+        self._learn_weights(counts)
 
     @property
     def out_channels(self) -> int:
@@ -93,8 +98,41 @@ class Classification(Task):
         """Labels of the kind of `classes`: text where some label is text, though these may all be numbers."""
         return _natural(values).astype(str) if self.classes.dtype.kind == "U" else _natural(values)
 
-    def loss(self, raw: Tensor, target: Tensor) -> Tensor:
-        return F.cross_entropy(raw, target)
+    def loss(self, raw: Tensor, target: Tensor, weight: Tensor | None = None) -> Tensor:
+        if self._weights is not None:
+            of_class = self._weights.to(target.device)[target]
+            weight = of_class if weight is None else weight * of_class
+        if weight is None:
+            return F.cross_entropy(raw, target)
+        return (weight * F.cross_entropy(raw, target, reduction="none")).mean()
+
+    def check_class_weight(self, class_weight: str | Mapping[Any, float] | None) -> str | Mapping[Any, float] | None:
+        if isinstance(class_weight, str) and class_weight != "balanced":
+            raise InputError(f"class_weight must be 'balanced' or class → weight, got {class_weight[:60]!r}")
+        if isinstance(class_weight, Mapping):
+            for label, weight in class_weight.items():
+                if isinstance(weight, bool) or not isinstance(weight, (int, float)) or not 0 <= weight < math.inf:
+                    raise InputError(
+                        f"class_weight must hold finite numbers that are not negative, got {weight!r} for {label!r}"
+                    )
+        return class_weight
+
+    def _learn_weights(self, counts: np.ndarray) -> None:
+        """The weight of each class, from the rows of each."""
+        self._weights = None
+        if self.class_weight == "balanced":
+            weights = counts.sum() / (np.count_nonzero(counts) * np.maximum(counts, 1))
+        elif isinstance(self.class_weight, Mapping):
+            weights = np.ones(len(self.classes))
+            places = self._places(np.array(list(self.class_weight), dtype=object))
+            unknown = [label for label, place in zip(self.class_weight, places, strict=True) if place < 0]
+            if unknown:
+                known = ", ".join(map(str, self.classes[:10].tolist()))
+                raise InputError(f"class_weight has the class {unknown[0]!r}, which is not there; there are {known}")
+            weights[places] = list(self.class_weight.values())
+        else:
+            return
+        self._weights = torch.from_numpy(weights.astype(np.float32))
 
     def validation_scores(self, raw: Tensor, target: Tensor) -> tuple[float, ...]:
         likelihood = -float(F.cross_entropy(raw, target))

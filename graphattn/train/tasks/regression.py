@@ -76,8 +76,11 @@ class Regression(Task):
     def encode(self, values: np.ndarray) -> np.ndarray:
         return ((_as_numbers(values) - self.mean) / self.std).astype(np.float32)
 
-    def loss(self, raw: Tensor, target: Tensor) -> Tensor:
-        return _LOSSES[self.loss_name](raw.squeeze(-1), target)
+    def loss(self, raw: Tensor, target: Tensor, weight: Tensor | None = None) -> Tensor:
+        loss = _LOSSES[self.loss_name]
+        if weight is None:
+            return loss(raw.squeeze(-1), target)
+        return (weight * loss(raw.squeeze(-1), target, reduction="none")).mean()
 
     def validation_scores(self, raw: Tensor, target: Tensor) -> tuple[float, ...]:
         prediction = raw.squeeze(-1)
@@ -154,7 +157,7 @@ class Regression(Task):
         self.mean, self.std = float(config["mean"]), float(config["std"])
 
 
-_LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+_LOSSES: dict[str, Callable[..., Tensor]] = {
     "mse": F.mse_loss,
     "mae": F.l1_loss,
     "huber": partial(F.huber_loss, delta=0.5),

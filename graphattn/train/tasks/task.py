@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -28,12 +28,14 @@ class Task(ABC):
     Args:
         loss: what training makes small, one of `losses`; default: the first.
         metric: the score of the validation part that chooses the epoch, one of `metrics`; default: the first.
+        class_weight: how much a row of each class counts in the loss: class → weight, where a class that is not named has 1, or
+            "balanced", rows / (classes · rows of the class), as in scikit-learn. Scores are not weighted.
 
     Attributes:
         loss_name, score_name: the two.
 
     Raises:
-        InputError: on an unknown name.
+        InputError: on an unknown name, or weights of classes where there are none.
     """
 
     name: ClassVar[str]
@@ -43,11 +45,20 @@ class Task(ABC):
     hint: ClassVar[str] = ""
     """What to try where no cell of a column can be used."""
 
-    def __init__(self, loss: str | None = None, metric: str | None = None) -> None:
+    def __init__(
+        self, loss: str | None = None, metric: str | None = None, class_weight: str | Mapping[Any, float] | None = None
+    ) -> None:
         for option, known, given in (("loss", self.losses, loss), ("metric", self.metrics, metric)):
             if given is not None and given not in known:
                 raise InputError(f"{option} must be one of {', '.join(known)} for {self.name}, got {given!r}")
         self.loss_name, self.score_name = loss or self.losses[0], metric or self.metrics[0]
+        self.class_weight = self.check_class_weight(class_weight)
+
+    def check_class_weight(self, class_weight: str | Mapping[Any, float] | None) -> str | Mapping[Any, float] | None:
+        """The weights of classes as they are, where this task has classes."""
+        if class_weight is not None:
+            raise InputError(f"class_weight is for classification, got {str(class_weight)[:60]!r} for {self.name}")
+        return None
 
     @property
     def smaller_is_better(self) -> bool:
@@ -102,8 +113,8 @@ class Task(ABC):
         """Values → targets."""
 
     @abstractmethod
-    def loss(self, raw: Tensor, target: Tensor) -> Tensor:
-        """The mean loss of a batch."""
+    def loss(self, raw: Tensor, target: Tensor, weight: Tensor | None = None) -> Tensor:
+        """The mean loss of a batch; with weights the mean of weight · loss, [rows]."""
 
     @abstractmethod
     def validation_scores(self, raw: Tensor, target: Tensor) -> tuple[float, ...]:
