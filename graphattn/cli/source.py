@@ -107,6 +107,22 @@ def run_config(run: Path) -> tuple[str, dict[str, Any]]:
     return kind.source, data if isinstance(data, dict) else {}
 
 
+def body_of_run(run: Path) -> dict[str, Any]:
+    """The parameters of a run that its model's body is made from.
+
+    Raises:
+        InputError: where the folder is no run on molecules.
+    """
+    from graphattn.estimators.params import BODY
+    from graphattn.estimators.persist import load_config
+
+    job, _ = run_config(run)
+    if job != "molecules":
+        raise InputError(f"--init must name a run on molecules, and {run} labels the nodes of a network")
+    params = load_config(run)["params"]
+    return {name: params.get(name) for name in BODY}
+
+
 def flags(**values: Any) -> dict[str, Any]:
     """Values by the names that their options have on the command line."""
     return {f"--{name.replace('_', '-')}": value for name, value in values.items()}

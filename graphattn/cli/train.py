@@ -11,7 +11,7 @@ from graphattn.cli import options
 from graphattn.cli.command import Command
 from graphattn.cli.config import config_option, estimator_params
 from graphattn.cli.screen import Screen, score_table
-from graphattn.cli.source import molecule_table, network, refuse
+from graphattn.cli.source import body_of_run, molecule_table, network, refuse
 
 app = typer.Typer(
     help="Train a model on your data.",
@@ -58,6 +58,9 @@ def molecules(
     ensemble: Annotated[
         int | None, typer.Option(min=1, help="Models that differ by their seed; predictions are their mean. Default: 1.")
     ] = None,
+    init: Annotated[
+        Path | None, typer.Option(metavar="RUN", help="Start from another run on molecules, of any target: all but its head.")
+    ] = None,
     seed: options.Seed = 0,
     resume: options.Resume = False,
     config: Annotated[Path | None, config_option("molecules")] = None,
@@ -85,6 +88,10 @@ def molecules(
         params = estimator_params(
             ctx, epochs=epochs, loss=loss, metric=metric, class_weight=class_weight, ensemble=ensemble, device=device
         )
+        if init is not None:
+            body = body_of_run(init)
+            params = {**{name: value for name, value in body.items() if value is not None}, **params, "init": str(init)}
+            screen.say(f"starting from {init}: all of its weights but the head's")
         given: dict[str, Any] = {"seed": seed, "split": split, "resume": resume, "overwrite": overwrite, "params": params}
         given |= {"prediction_column": prediction_column, "left_out": screen.tell}
         with screen.epochs() as report:

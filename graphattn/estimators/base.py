@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import Any, ClassVar, Generic, Self, TypeVar
@@ -15,7 +15,7 @@ from sklearn.exceptions import NotFittedError
 from graphattn.errors import InputError
 from graphattn.estimators.kinds import KINDS
 from graphattn.estimators.members import Member, fit_members
-from graphattn.estimators.params import OF_THE_MACHINE, PARAMS, EstimatorParams, check_params
+from graphattn.estimators.params import NOT_SAVED, PARAMS, EstimatorParams, check_params
 from graphattn.estimators.persist import CONFIG_FILE, digest, load_config, save_model
 from graphattn.estimators.predictor import Predictor, load_predictor
 from graphattn.estimators.sources import Source
@@ -125,6 +125,7 @@ class GraphEstimator(BaseEstimator, Generic[AnySource]):
         data: tuple[object, ...],
         checkpoint: Path | None,
         report: Callable[[EpochReport], None] | None,
+        init: Sequence[Mapping[str, torch.Tensor]] | None = None,
     ) -> None:
         """Trains a new model.
 
@@ -133,12 +134,14 @@ class GraphEstimator(BaseEstimator, Generic[AnySource]):
             make_job: device and seed → what to train on.
             data: what identifies the data, for the checkpoint.
             checkpoint, report: as in `graphattn.train.fit`.
+            init: weights to start from, of one model or of several, which the members take in turn.
         """
         parameters = self._parameters
-        params = {each.name: getattr(parameters, each.name) for each in fields(parameters) if each.name not in OF_THE_MACHINE}
+        params = {each.name: getattr(parameters, each.name) for each in fields(parameters) if each.name not in NOT_SAVED}
         params = dict(sorted(params.items()))
         source.model_options["out_channels"] = task.out_channels
         count = params.get("ensemble", 1)
+        data = (*data, *(tensor.numpy() for state in init or () for tensor in state.values()))
         members = [
             Member(
                 number,
@@ -151,6 +154,7 @@ class GraphEstimator(BaseEstimator, Generic[AnySource]):
                 parameters.precision,
                 digest(params, number, parameters.precision, *data),
                 checkpoint if checkpoint is None or not number else checkpoint.with_stem(f"{checkpoint.stem}-{number}"),
+                None if init is None else init[number % len(init)],
             )
             for number in range(count)
         ]
@@ -164,8 +168,8 @@ class GraphEstimator(BaseEstimator, Generic[AnySource]):
         self.earlier_seconds_ = max(progress.earlier_seconds for _, progress in trained)
 
     def _train_options(self) -> TrainOptions:
-        names = ("epochs", "learning_rate", "weight_decay", "ema_decay", "patience")
-        return TrainOptions(**{name: getattr(self, name) for name in names})
+        names = ("epochs", "learning_rate", "weight_decay", "layer_decay", "ema_decay", "patience")
+        return TrainOptions(**{name: getattr(self, name) for name in names if hasattr(self, name)})
 
 
 class Classes:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import tempfile
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -37,6 +37,7 @@ class Member:
         device, precision: as the estimators take them.
         identity: of its checkpoint.
         checkpoint: its own file, or None.
+        init: weights to start from, by name; what it lacks is drawn at random.
     """
 
     number: int
@@ -49,6 +50,7 @@ class Member:
     precision: str
     identity: str
     checkpoint: Path | None
+    init: Mapping[str, Tensor] | None = None
 
     def fit(self, report: Report | None) -> tuple[GraphTransformer, EpochReport]:
         """Trains it in this process."""
@@ -60,6 +62,8 @@ class Member:
 
         with seeded(self.seed):
             model = GraphTransformer(**self.model_options)
+            if self.init is not None:
+                model.load_state_dict({**model.state_dict(), **self.init})
             job = self.make_job(fabric.device, self.seed)
             progress = fit(
                 model, job, self.train, fabric, checkpoint=self.checkpoint, identity=self.identity, report=report_mine

@@ -13,8 +13,8 @@ from sklearn.base import ClassifierMixin, RegressorMixin
 
 from graphattn.errors import InputError
 from graphattn.estimators.base import Classes, GraphEstimator, Numbers
-from graphattn.estimators.params import MoleculeParams
-from graphattn.estimators.predictor import Said
+from graphattn.estimators.params import STRUCTURE_OPTIONS, MoleculeParams
+from graphattn.estimators.predictor import Said, load_predictor
 from graphattn.estimators.sources import MoleculeInputs, MoleculeSource
 from graphattn.estimators.trust import calibrate, say
 from graphattn.splits import random_split
@@ -22,6 +22,20 @@ from graphattn.train import EpochReport
 
 if TYPE_CHECKING:
     import pandas as pd
+    from torch import Tensor
+
+# The options of a model on which the weights of its body depend.
+BODY_OPTIONS = (
+    "in_channels",
+    "channels",
+    "num_layers",
+    "heads",
+    "attention",
+    "score",
+    "normaliser",
+    "edge_dim",
+    *STRUCTURE_OPTIONS,
+)
 
 
 class MoleculeEstimator(GraphEstimator[MoleculeSource], MoleculeParams):
@@ -127,10 +141,28 @@ class MoleculeEstimator(GraphEstimator[MoleculeSource], MoleculeParams):
             data,
             checkpoint,
             report,
+            None if self.init is None else self._body(Path(self.init), source.model_options),
         )
         source.learn(inputs)
         calibrate(self.predictor_, valid_inputs, valid_values)
         return self
+
+    @staticmethod
+    def _body(folder: Path, model_options: dict[str, Any]) -> list[dict[str, Tensor]]:
+        """The weights of all but the head of each model in a folder, for models of these options."""
+        predictor = load_predictor(folder, "cpu")
+        if not isinstance(predictor.source, MoleculeSource):
+            raise InputError(f"init must be a model of molecules, but {folder} holds a {predictor.estimator}")
+        before = predictor.source.model_options
+        differ = [name for name in BODY_OPTIONS if before[name] != model_options[name]]
+        if differ:
+            name = differ[0]
+            given = f"{name}={before[name]!r}, not {model_options[name]!r}"
+            raise InputError(f"init must have the same body, but the model in {folder} has {given}")
+        return [
+            {name: tensor for name, tensor in model.state_dict().items() if not name.startswith("head.")}
+            for model in predictor.models
+        ]
 
     def outputs(self, smiles: Iterable[str]) -> tuple[np.ndarray, dict[int, str]]:
         """What the model says of each row, and why it says nothing of some.
@@ -234,6 +266,10 @@ class MoleculeRegressor(Numbers, RegressorMixin, MoleculeEstimator):
         dropout: probability of dropping a channel in training.
         ensemble: number of models, which differ by their seed: seed, seed + 1 and so on. Predictions are their mean. On a CPU
             they are trained beside each other, in as many processes as there are cores.
+        init: the folder of a trained model of molecules, of any target, to start from: all of its weights but the head's. Its
+            body must have the same parameters.
+        layer_decay: factor of the learning rate from each layer to the one before, in (0, 1]; less than 1 keeps early layers
+            closer to `init`.
         epochs: the largest number of passes over the molecules.
         batch_size: molecules in a training step.
         learning_rate: peak of the learning rate of AdamW, after a warm-up and before a cosine decay.

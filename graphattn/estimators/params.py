@@ -1,7 +1,7 @@
 """The parameters of the estimators, declared once: constructors, `get_params`, checks and `--config` files read them here.
 
 A `--config` file is checked against the annotations; `check_params` checks the limits that `count`, `fraction`,
-`share` and `at_least_zero` set.
+`share`, `share_or_one` and `at_least_zero` set.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from numbers import Integral
+from pathlib import Path
 from typing import Any
 
 from graphattn.errors import InputError
@@ -21,6 +22,10 @@ ON_ERROR = ("mean", "nan", "raise")
 MOST = {"channels": 16_384, "num_layers": 1_000, "heads": 1_024, **dict.fromkeys(STRUCTURE_OPTIONS, 10_000)}
 # Parameters that say how to compute on this machine, and are not part of what was trained.
 OF_THE_MACHINE = ("device", "precision", "n_jobs")
+# With the folder that a model started from, which need not be there later.
+NOT_SAVED = (*OF_THE_MACHINE, "init")
+# The parameters that the body of a model, all but its head, is made from.
+BODY = ("channels", "num_layers", "heads", "attention", "attention_score", "normaliser", *STRUCTURE_OPTIONS)
 
 
 def count(default: int) -> Any:
@@ -36,6 +41,11 @@ def fraction(default: float) -> Any:
 def share(default: float) -> Any:
     """A number in (0, 1)."""
     return field(default=default, metadata={"limit": "share"})
+
+
+def share_or_one(default: float) -> Any:
+    """A number in (0, 1]."""
+    return field(default=default, metadata={"limit": "share_or_one"})
 
 
 def at_least_zero(default: float) -> Any:
@@ -79,6 +89,8 @@ class MoleculeParams(EstimatorParams):
     readout: str = "mean+max+std+attention"
     batch_size: int = count(32)
     ensemble: int = count(1)
+    init: str | Path | None = None
+    layer_decay: float = share_or_one(1.0)
     learning_rate: float = 5e-4
     ema_decay: float = fraction(0.998)
     valid_fraction: float = fraction(0.1)
@@ -112,7 +124,7 @@ def check_params(params: EstimatorParams) -> None:
 
     if not isinstance(params.seed, Integral) or not 0 <= params.seed < 2**63:
         raise InputError(f"seed must be a whole number from 0 up, got {params.seed!r}")
-    limits: dict[str, list[str]] = {"count": [], "fraction": [], "share": [], "at_least_zero": []}
+    limits: dict[str, list[str]] = {"count": [], "fraction": [], "share": [], "share_or_one": [], "at_least_zero": []}
     for each in fields(params):
         if "limit" in each.metadata:
             limits[each.metadata["limit"]].append(each.name)
@@ -129,6 +141,9 @@ def check_params(params: EstimatorParams) -> None:
     for name in limits["share"]:
         if not 0 < getattr(params, name) < 1:
             raise InputError(f"{name} must lie between 0 and 1, got {getattr(params, name)!r}")
+    for name in limits["share_or_one"]:
+        if not 0 < getattr(params, name) <= 1:
+            raise InputError(f"{name} must lie in (0, 1], got {getattr(params, name)!r}")
     if isinstance(params, MoleculeParams) and params.on_error not in ON_ERROR:
         raise InputError(f"on_error must be one of {', '.join(ON_ERROR)}, got {params.on_error!r}")
     for name in limits["at_least_zero"]:

@@ -194,6 +194,21 @@ def _give_name(part: Path, place: Path, path: Path) -> None:
         os.rename(part, place)
 
 
+def marks_trained_on(run: Path) -> set[str] | None:
+    """The fingerprints of the rows that a run was trained or validated on; None where it does not say.
+
+    Raises:
+        InputError: where the run's file of splits is damaged.
+    """
+    path = run / SPLITS_FILE
+    if not path.exists():
+        return None
+    try:
+        return set(parse_json(Manifest(run).read(SPLITS_FILE), path)["trained_on"])
+    except (KeyError, TypeError):
+        raise InputError(f"{path} is damaged: it does not say which rows the run was trained on") from None
+
+
 def evaluation(
     run: Path, marks: Sequence[str], score: Callable[[np.ndarray], dict[str, float]], excluded: dict[str, int]
 ) -> dict[str, Any]:
@@ -212,13 +227,7 @@ def evaluation(
     Raises:
         InputError: where the run's file of splits is damaged.
     """
-    path = run / SPLITS_FILE
-    before = None
-    if path.exists():
-        try:
-            before = set(parse_json(Manifest(run).read(SPLITS_FILE), path)["trained_on"])
-        except (KeyError, TypeError):
-            raise InputError(f"{path} is damaged: it does not say which rows the run was trained on") from None
+    before = marks_trained_on(run)
     seen = np.array([before is not None and mark in before for mark in marks])
     return finite(
         {

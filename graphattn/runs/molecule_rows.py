@@ -18,7 +18,8 @@ from graphattn.errors import InputError
 from graphattn.estimators.predictor import Predictor, Said
 from graphattn.estimators.sources import MoleculeInputs, MoleculeSource
 from graphattn.estimators.trust import KNOWN_COLUMNS, NOISE_COLUMNS, say
-from graphattn.runs.files import fingerprint
+from graphattn.runs.files import fingerprint, marks_trained_on
+from graphattn.runs.folder import RunOptions
 from graphattn.runs.molecule_table import MoleculeTable
 from graphattn.runs.predictions import Predictions
 from graphattn.runs.rows import Rows
@@ -115,6 +116,25 @@ class MoleculeRows(Rows):
     def scaffolds(self, seed: int) -> Split:
         parts = split_by_scaffold([self._records.scaffolds[row] for row in self.usable], seed=seed)
         return {part: self.usable[rows] for part, rows in parts.items()}
+
+    def split(self, options: RunOptions, task: Task) -> Split:
+        split = super().split(options, task)
+        if options.params.get("init") is not None:
+            self._say_seen(Path(options.params["init"]), split, options)
+        return split
+
+    def _say_seen(self, init: Path, split: Split, options: RunOptions) -> None:
+        """Says how many molecules of the judged parts the run that this one starts from was trained on."""
+        before = marks_trained_on(init)
+        if before is None:
+            options.left_out(f"note: {init} does not say what it was trained on; molecules of the test part may be among it")
+            return
+        for part in JUDGED:
+            seen = [int(row) for row, mark in zip(split[part], self.marks(split[part]), strict=True) if mark in before]
+            if seen:
+                counts = f"{len(seen):,} of {len(split[part]):,} molecules of the {part} part"
+                example = self._table.smiles[seen[0]][:60]
+                options.left_out(f"warning: {init} was trained on {counts}, such as {example!r}; the scores there are too good")
 
     def column(self, name: str) -> list[str]:
         cells: list[str] = self._table.frame[find_column(self._table.frame, name, self._table.name, self.notes)].tolist()

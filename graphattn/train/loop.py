@@ -52,6 +52,8 @@ class TrainOptions:
         warmup: part of all steps in which the learning rate rises, in [0, 1).
         patience: epochs without a better validation score after which training stops.
         clip_norm: the largest norm of the gradient of all parameters together.
+        layer_decay: d, in (0, 1]: the learning rate of layer l of L is d^(L + 1 − l) of that of the head, and what comes before
+            the first layer counts as layer 0 (Clark et al., "ELECTRA", 2020); 1: the same for all.
         ema_decay: decay of the moving average of the weights that is validated and kept, see `WeightAverage`; 0: none.
         checkpoint_seconds: least time between two checkpoints.
     """
@@ -62,6 +64,7 @@ class TrainOptions:
     warmup: float = 0.05
     patience: int = 50
     clip_norm: float = 1.0
+    layer_decay: float = 1.0
     ema_decay: float = 0.0
     checkpoint_seconds: float = 5.0
 
@@ -136,7 +139,7 @@ def fit(
     Raises:
         InputError: where the checkpoint cannot be read or belongs to another run.
     """
-    optimizer = torch.optim.AdamW(_parameter_groups(model, options.weight_decay), lr=options.learning_rate)
+    optimizer = torch.optim.AdamW(_parameter_groups(model, options), lr=options.learning_rate)
     wrapped, optimizer = fabric.setup(model, optimizer)
     average = WeightAverage(model, options.ema_decay) if options.ema_decay else None
     progress = EpochReport(0, options.epochs, job.score_name)
@@ -174,7 +177,7 @@ def fit(
         losses = []
         for batch in job.batches(progress.epoch):
             for group in optimizer.param_groups:
-                group["lr"] = options.rate(step, total)
+                group["lr"] = options.rate(step, total) * group["scale"]
             optimizer.zero_grad()
             loss = job.loss(wrapped, batch)
             fabric.backward(loss)
@@ -228,12 +231,29 @@ def fit(
     return progress
 
 
-def _parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
-    parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
+def _parameter_groups(model: nn.Module, options: TrainOptions) -> list[dict[str, Any]]:
+    """Groups by depth, where that matters, and of matrices, which decay, and vectors, which do not."""
+    depths = _depths(model) if options.layer_decay != 1.0 else {}
+    groups: dict[int, tuple[list[nn.Parameter], list[nn.Parameter]]] = {}
+    for name, parameter in model.named_parameters():
+        if parameter.requires_grad:
+            groups.setdefault(depths.get(name, 0), ([], []))[parameter.dim() <= 1].append(parameter)
+    last = max(groups, default=0)
     return [
-        {"params": [parameter for parameter in parameters if parameter.dim() > 1], "weight_decay": weight_decay},
-        {"params": [parameter for parameter in parameters if parameter.dim() <= 1], "weight_decay": 0.0},
+        {"params": params, "weight_decay": decay, "scale": options.layer_decay ** (last - depth)}
+        for depth, (matrices, vectors) in sorted(groups.items())
+        for params, decay in ((matrices, options.weight_decay), (vectors, 0.0))
     ]
+
+
+def _depths(model: nn.Module) -> dict[str, int]:
+    """The layer that each parameter of a model with `layers` and a `head` belongs to, counted from 1; 0 before the first."""
+    layers = len(getattr(model, "layers", ()))
+    found = {}
+    for name, _ in model.named_parameters():
+        part, _, rest = name.partition(".")
+        found[name] = int(rest.partition(".")[0]) + 1 if part == "layers" else layers + 1 if part == "head" else 0
+    return found
 
 
 def _run(model: nn.Module, options: TrainOptions, identity: str) -> dict[str, Any]:

@@ -407,3 +407,20 @@ def test_weights_of_rows_and_classes(cli: Callable) -> None:
     assert "column 'kind' must hold weights" in refused.error
     assert "in line 2" in refused.error
     assert cli(*train, "--class-weight", "equal", "--out", "no").code == 2
+
+
+def test_a_run_starts_from_another(molecules: Callable) -> None:
+    """Of the other run's parameters those of the body are taken; that it has seen the test part is said."""
+    rows = [[smiles, "alcohol" if "O" in smiles else "other"] for smiles in SMILES]
+    write_csv(Path("kinds.csv"), ["smiles", "kind"], rows)
+    options = ("--target-column", "kind", "--task", "classification", "--split", "0.5/0.25/0.25", "--epochs", "1")
+    result = molecules("train", "molecules", "kinds.csv", *options, "--init", "run", "--out", "next")
+    assert result.code == 0, result.err
+    assert "starting from run: all of its weights but the head's" in result.err
+    assert "run was trained on" in result.err
+    assert "molecules of the test part" in result.err
+    configs = [json.loads(Path(run, "config.json").read_text()) for run in ("run", "next")]
+    assert configs[0]["params"]["channels"] == configs[1]["params"]["channels"] != 128
+    write_network(Path())
+    refused = molecules("train", "molecules", "kinds.csv", *options, "--init", "nowhere", "--out", "no")
+    assert refused.code == 2

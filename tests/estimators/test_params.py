@@ -31,6 +31,8 @@ MOLECULES = {
     "dropout": 0.1,
     "ema_decay": 0.998,
     "ensemble": 1,
+    "init": None,
+    "layer_decay": 1.0,
     "epochs": 50,
     "learning_rate": 5e-4,
     "n_jobs": None,

@@ -153,3 +153,27 @@ def test_vectors_have_no_weight_decay(fabric):
 def test_bad_options(name, value):
     with pytest.raises(InputError, match=f"{name} must be .*got {value}"):
         TrainOptions(**{"epochs": 1, "learning_rate": 0.1, name: value})
+
+
+class Layered(nn.Module):
+    """What a model needs for rates by layer: an input, two layers and a head, a matrix each."""
+
+    def __init__(self):
+        super().__init__()
+        self.lin_in = nn.Linear(1, 1, bias=False)
+        self.layers = nn.ModuleList(nn.Linear(1, 1, bias=False) for _ in range(2))
+        self.head = nn.Linear(1, 1, bias=False)
+
+    def forward(self, x):
+        return self.head(self.layers[1](self.layers[0](self.lin_in(x))))
+
+
+def test_earlier_layers_learn_more_slowly(fabric):
+    """AdamW's first step is the learning rate for each weight, whatever the gradient."""
+    model = Layered()
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    job = Line()
+    job.steps_per_epoch, job.batches, job.validate = 1, lambda epoch: [job.x], lambda model: None
+    fit(model, job, TrainOptions(epochs=1, learning_rate=0.01, layer_decay=0.5), fabric)
+    moved = [float((value - before[name]).abs()) for name, value in model.state_dict().items()]
+    assert moved == pytest.approx([0.01 / 8, 0.01 / 4, 0.01 / 2, 0.01], rel=1e-3)
