@@ -39,7 +39,10 @@ def molecules(
     dataset: options.Dataset = None,
     smiles_column: Annotated[str | None, typer.Option(metavar="NAME", help="Column with the SMILES; default: smiles.")] = None,
     target_column: Annotated[str | None, typer.Option(metavar="NAME", help="Column with what to learn.")] = None,
-    task: Annotated[str, typer.Option(metavar="TASK", help="regression or classification.")] = "regression",
+    task: Annotated[
+        str | None,
+        typer.Option(metavar="TASK", help="regression or classification. Default: that of the data set, or regression."),
+    ] = None,
     weight_column: Annotated[
         str | None, typer.Option(metavar="NAME", help="Column that says how much each row counts in training.")
     ] = None,

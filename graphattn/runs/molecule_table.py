@@ -28,6 +28,7 @@ class MoleculeTable:
         smiles_column, target_column: columns of the frame.
         weight_column: the column that says how much each row counts in training, where there is one.
         split: the standard split, where there is one.
+        task: what the target is for, where that is known: "regression" or "classification".
         path: the file, to name lines of it.
         na_values: what counts as missing beyond the usual markers.
         notes: sentences on how the file was read.
@@ -40,6 +41,7 @@ class MoleculeTable:
     target_column: str
     weight_column: str | None = None
     split: Split | None = None
+    task: str | None = None
     path: Path | None = None
     na_values: Sequence[str] = ()
     notes: list[str] = field(default_factory=list)
@@ -103,7 +105,8 @@ class MoleculeTable:
         from graphattn.data import load_molecules
 
         loaded = load_molecules(name)
-        return cls(loaded.frame, name, loaded.smiles_column, loaded.target_column, split=loaded.split)
+        columns = loaded.smiles_column, loaded.target_column
+        return cls(loaded.frame, name, *columns, split=loaded.split, task=loaded.card.task)
 
     def with_parts(self, valid: MoleculeTable | None, test: MoleculeTable | None, seed: int = 0) -> MoleculeTable:
         """This table to train on and others to validate and test on, as one whose standard split they are.

@@ -41,13 +41,13 @@ _KIND = RunKind(
 )
 
 
-def train_molecules(table: MoleculeTable, options: RunOptions, *, task: str = "regression") -> dict[str, Any]:
+def train_molecules(table: MoleculeTable, options: RunOptions, *, task: str | None = None) -> dict[str, Any]:
     """Trains on a table and writes the run to `options.out`.
 
     Args:
         table: the molecules and their targets.
         options: where and how.
-        task: "regression" or "classification".
+        task: "regression" or "classification"; default: the table's, or else regression.
 
     Returns:
         The content of `metrics.json`.
@@ -57,7 +57,7 @@ def train_molecules(table: MoleculeTable, options: RunOptions, *, task: str = "r
     """
     from graphattn import estimators
 
-    kind = getattr(estimators, estimator_name("molecules", task))
+    kind = getattr(estimators, estimator_name("molecules", task or table.task or "regression"))
     estimator = kind(seed=options.seed, valid_fraction=0.0, **options.params)
 
     def load(task: Task) -> MoleculeRows:

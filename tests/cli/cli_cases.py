@@ -18,7 +18,9 @@ from graphattn.cli import main
 
 SMILES = ["C" * n for n in range(1, 9)] + ["C" * n + "O" for n in range(1, 9)] + ["C" * n + "N" for n in range(1, 9)]
 TARGETS = [0.5 * smiles.count("C") - smiles.count("O") for smiles in SMILES]
-SMALL_MOLECULES = "channels = 16\nnum_layers = 1\nheads = 2\nepochs = 3\nbatch_size = 8\nseed = 1\nema_decay = 0.0\nreadout = \"mean\"\n"
+SMALL_MOLECULES = (
+    'channels = 16\nnum_layers = 1\nheads = 2\nepochs = 3\nbatch_size = 8\nseed = 1\nema_decay = 0.0\nreadout = "mean"\n'
+)
 SMALL_NODES = "channels = 16\nnum_layers = 1\nheads = 2\nepochs = 5\ndropout = 0.0\n"
 
 

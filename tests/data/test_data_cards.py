@@ -11,8 +11,8 @@ from graphattn.data import Card, card_names, load_card
 from graphattn.errors import InputError
 
 NAMES = [
-    "amazon_photo", "aqsoldb", "citeseer", "coauthor_cs", "cora", "esol", "facebook_page_page", "freesolv",
-    "github_social", "karate", "lipophilicity", "logp_physprop_opera", "minesweeper", "nci_crippen", "pubmed",
+    "amazon_photo", "aqsoldb", "b3db", "citeseer", "coauthor_cs", "cora", "esol", "facebook_page_page", "freesolv",
+    "github_social", "karate", "lipophilicity", "logd_chembl29", "logp_physprop_opera", "minesweeper", "nci_crippen", "pubmed",
     "tolokers", "twitch_de", "twitch_engb",
 ]  # fmt: skip
 
@@ -83,7 +83,7 @@ def test_sums_are_those_of_the_real_files(name: str, real_data: Path) -> None:
 
 def test_only_files_with_no_public_copy_lack_an_address() -> None:
     lacking = {(name, file.name) for name in NAMES for file in load_card(name).required_files if file.url is None}
-    assert lacking == {("logp_physprop_opera", "logp.csv")}
+    assert lacking == {("b3db", "b3db.csv"), ("logd_chembl29", "logd.csv"), ("logp_physprop_opera", "logp.csv")}
 
 
 def test_the_demo_label_is_said_to_be_computed() -> None:

@@ -100,6 +100,7 @@ def test_the_job_must_fit() -> None:
     ("name", "mean", "parts"),
     [
         ("lipophilicity", 2.186336, [3360, 420, 420]),
+        ("logd_chembl29", None, None),
         ("logp_physprop_opera", None, None),
         ("esol", -3.050102, [902, 113, 113]),
         ("freesolv", -3.803006, None),
@@ -113,6 +114,12 @@ def test_molecules(name: str, mean: float | None, parts: list[int] | None) -> No
     assert mean is None or values.mean() == pytest.approx(mean, abs=1e-5)
     assert dataset.frame[dataset.smiles_column].str.len().min() > 0
     assert (None if dataset.split is None else [len(part) for part in dataset.split.values()]) == parts
+
+
+@pytest.mark.usefixtures("own_data")
+def test_molecules_with_classes() -> None:
+    dataset = load_molecules("b3db")
+    assert dataset.frame[dataset.target_column].value_counts().to_dict() == {"BBB+": 4956, "BBB-": 2851}
 
 
 @pytest.mark.usefixtures("own_data")

@@ -428,3 +428,9 @@ def test_an_ensemble(tmp_path):
     np.testing.assert_allclose(found, pd.read_csv(tmp_path / "run" / "predictions.csv")["prediction"])
     of_models = [metrics["models"]["test"][score]["mean"] for score in ("rmse", "mae")]
     assert all(mean >= metrics["test"][score] for mean, score in zip(of_models, ("rmse", "mae"), strict=True))
+
+
+def test_the_task_is_that_of_the_table(tmp_path):
+    known = replace(table(["a", "b"] * 5), task="classification")
+    assert "accuracy" in train_molecules(known, options(tmp_path))["test"]
+    assert "rmse" in train_molecules(table(range(10)), options(tmp_path, overwrite=True))["test"]
