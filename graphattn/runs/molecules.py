@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -10,8 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from graphattn.chem.files import iter_molecules
-from graphattn.chem.smiles import names_after
 from graphattn.errors import InputError
 from graphattn.estimators.kinds import estimator_name
 from graphattn.estimators.sources import MoleculeSource
@@ -19,18 +16,15 @@ from graphattn.estimators.trust import column_names, say
 from graphattn.runs.describe import about_values
 from graphattn.runs.files import new_file
 from graphattn.runs.folder import RunOptions
-from graphattn.runs.molecule_rows import MoleculeRows, about_names
-from graphattn.runs.molecule_table import MoleculeTable, smiles_column_of, smiles_of
-from graphattn.runs.predictions import Predictions, refuse_taken_columns, write_table
+from graphattn.runs.molecule_rows import MoleculeRows
+from graphattn.runs.molecule_stream import MoleculeStream
+from graphattn.runs.molecule_table import MoleculeTable
+from graphattn.runs.predictions import Predictions, write_table
 from graphattn.runs.template import RunKind, evaluate_run, predict_run, train_run
-from graphattn.tables import find_column, name_of
 from graphattn.train import Task
 
 if TYPE_CHECKING:
     import pandas as pd
-
-# Rows that streaming prediction holds at a time: enough for worker processes to pay.
-_CHUNK = 10_000
 
 _KIND = RunKind(
     "molecules",
@@ -111,12 +105,12 @@ def predict_molecules(
     predictor, data = _KIND.open(run, device)
     prediction_column = prediction_column or data.get("prediction_column")
     names = [*predictor.task.column_names(), *column_names(predictor)]
-    stream = _Stream(data, table, smiles_column, na_values, names, prediction_column)
+    stream = MoleculeStream(data, table, smiles_column, na_values, names, prediction_column)
 
     def predictions() -> Iterator[Predictions]:
         for frame, smiles in stream:
             said = say(predictor, predictor.source.inputs(smiles))
-            stream.errors.update(_kinds_of(said.errors))
+            stream.count(said.errors)
             yield Predictions(stream.name, frame, said.outputs, said.errors, said.columns)
 
     predict_run(
@@ -159,12 +153,12 @@ def embed_molecules(
     predictor, data = _KIND.open(run, device)
     source: MoleculeSource = predictor.source
     names = [f"embedding_{place}" for place in range(source.embed(predictor.models, source.inputs([])).shape[1])]
-    stream = _Stream(data, table, smiles_column, na_values, names, None)
+    stream = MoleculeStream(data, table, smiles_column, na_values, names, None)
 
     def vectors() -> Iterator[tuple[pd.DataFrame, np.ndarray, dict[int, str]]]:
         for frame, smiles in stream:
             inputs = source.inputs(smiles)
-            stream.errors.update(_kinds_of(inputs.errors))
+            stream.count(inputs.errors)
             yield frame, source.embed(predictor.models, inputs), inputs.errors
 
     if out.suffix == ".npy":
@@ -183,66 +177,6 @@ def embed_molecules(
         with new_file(out, overwrite) as file:
             write_table(tables, file, line_end=MoleculeRows.line_end, report=report)
     return stream.result()
-
-
-class _Stream:
-    """The rows of a table of any length, in chunks.
-
-    Args:
-        data: the entry of this name in the run's config.
-        table, smiles_column, na_values: as in `predict_molecules`.
-        added: the names of the columns that are added besides error.
-        prediction_column: as in `predict_molecules`.
-
-    Attributes:
-        errors: reason → rows, counted by whoever reads the chunks.
-    """
-
-    def __init__(
-        self,
-        data: dict[str, Any],
-        table: Path | MoleculeTable,
-        smiles_column: str | None,
-        na_values: Sequence[str],
-        added: Sequence[str],
-        prediction_column: str | None,
-    ) -> None:
-        self._notes: list[str] = []
-        if isinstance(table, MoleculeTable):
-            self.name, self._chunks = table.name, iter([table.frame])
-            self._wanted = smiles_column or table.smiles_column
-            self._notes += table.notes
-        else:
-            self.name, self._chunks = name_of(table), iter_molecules(table, _CHUNK, self._notes)
-            self._wanted = smiles_column or smiles_column_of(table, data["smiles_column"])
-        self._na_values = [*na_values, *data.get("na_values", [])]
-        self._added, self._prediction_column = added, prediction_column
-        self._rows, self._named, self._example = 0, 0, ""
-        self.errors: Counter[str] = Counter()
-
-    def __iter__(self) -> Iterator[tuple[pd.DataFrame, list[str]]]:
-        """Each chunk and its SMILES."""
-        column = None
-        for chunk in self._chunks:
-            if column is None:
-                column = find_column(chunk, self._wanted, self.name, self._notes)
-                refuse_taken_columns(chunk, self._added, self.name, errors=True, prediction_column=self._prediction_column)
-            smiles = smiles_of(chunk, column, self._na_values)
-            if with_names := names_after(smiles):
-                self._named, self._example = self._named + len(with_names), self._example or smiles[with_names[0]]
-            self._rows += len(chunk)
-            yield chunk, smiles
-
-    def result(self) -> dict[str, Any]:
-        """What `predict_molecules` returns, when all chunks are done."""
-        notes = self._notes + ([about_names(self._named, self._example)] if self._named else [])
-        done = self._rows - self.errors.total()
-        return {"rows": self._rows, "predicted": done, "errors": dict(self.errors), "notes": notes}
-
-
-def _kinds_of(errors: dict[int, str]) -> list[str]:
-    """The reason of each row without its details."""
-    return [reason.partition(":")[0] for reason in errors.values()]
 
 
 def evaluate_molecules(run: Path, table: MoleculeTable, *, device: str = "auto") -> dict[str, Any]:

@@ -14,7 +14,8 @@ import pandas as pd
 import pytest
 from cli_cases import LABELLED, NETWORK, SMILES, TARGETS, read_csv, write_csv, write_molecules, write_network
 
-from graphattn.runs import molecules as molecule_runs
+from graphattn.estimators.sources import MoleculeSource
+from graphattn.runs import molecule_stream
 
 FILES = {
     "config.json",
@@ -282,12 +283,10 @@ def test_predicting_holds_a_piece_of_the_table_at_a_time(molecules: Callable, mo
         writer = csv.writer(file)
         writer.writerow(["id", "smiles"])
         writer.writerows([row, SMILES[row % len(SMILES)] if row % 100 else "bad"] for row in range(rows))
-    monkeypatch.setattr(molecule_runs, "_CHUNK", 100)
+    monkeypatch.setattr(molecule_stream, "_CHUNK", 100)
     held: list[int] = []
-    inputs = molecule_runs.MoleculeSource.inputs
-    monkeypatch.setattr(
-        molecule_runs.MoleculeSource, "inputs", lambda self, smiles: held.append(len(smiles)) or inputs(self, smiles)
-    )
+    inputs = MoleculeSource.inputs
+    monkeypatch.setattr(MoleculeSource, "inputs", lambda self, smiles: held.append(len(smiles)) or inputs(self, smiles))
     result = molecules("predict", "run", "many.csv", "--out", "p.csv")
     assert result.code == 0, result.err
     assert held == [100] * 10 + [50]
