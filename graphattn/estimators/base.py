@@ -168,8 +168,9 @@ class GraphEstimator(BaseEstimator, Generic[AnySource]):
         self.earlier_seconds_ = max(progress.earlier_seconds for _, progress in trained)
 
     def _train_options(self) -> TrainOptions:
-        names = ("epochs", "learning_rate", "weight_decay", "layer_decay", "ema_decay", "patience")
-        return TrainOptions(**{name: getattr(self, name) for name in names if hasattr(self, name)})
+        """The parameters of the loop that are parameters of the estimator; its defaults for the others."""
+        names = [each.name for each in fields(TrainOptions) if hasattr(self, each.name)]
+        return TrainOptions(**{name: getattr(self, name) for name in names})
 
 
 class Classes:

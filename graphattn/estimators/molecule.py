@@ -14,7 +14,7 @@ from sklearn.base import ClassifierMixin, RegressorMixin
 from graphattn.errors import InputError
 from graphattn.estimators.base import Classes, GraphEstimator, Numbers
 from graphattn.estimators.molecule_rows import as_list, check_rows, check_weights
-from graphattn.estimators.params import STRUCTURE_OPTIONS, MoleculeParams
+from graphattn.estimators.params import MoleculeParams
 from graphattn.estimators.predictor import Said, load_predictor
 from graphattn.estimators.sources import MoleculeInputs, MoleculeSource
 from graphattn.estimators.trust import calibrate, say
@@ -25,18 +25,8 @@ if TYPE_CHECKING:
     import pandas as pd
     from torch import Tensor
 
-# The options of a model on which the weights of its body depend.
-BODY_OPTIONS = (
-    "in_channels",
-    "channels",
-    "num_layers",
-    "heads",
-    "attention",
-    "score",
-    "normaliser",
-    "edge_dim",
-    *STRUCTURE_OPTIONS,
-)
+# The options of a model on which the weights of its body, all but the head, do not depend.
+OF_THE_HEAD = ("readout", "out_channels", "dropout")
 
 
 class MoleculeEstimator(GraphEstimator[MoleculeSource], MoleculeParams):
@@ -155,7 +145,7 @@ class MoleculeEstimator(GraphEstimator[MoleculeSource], MoleculeParams):
         if not isinstance(predictor.source, MoleculeSource):
             raise InputError(f"init must be a model of molecules, but {folder} holds a {predictor.estimator}")
         before = predictor.source.model_options
-        differ = [name for name in BODY_OPTIONS if before[name] != model_options[name]]
+        differ = [name for name in before if name not in OF_THE_HEAD and before[name] != model_options[name]]
         if differ:
             name = differ[0]
             given = f"{name}={before[name]!r}, not {model_options[name]!r}"
@@ -175,12 +165,12 @@ class MoleculeEstimator(GraphEstimator[MoleculeSource], MoleculeParams):
         Raises:
             NotFittedError: before `fit`.
         """
-        said = self._say(as_list(smiles))
+        said = self._say(as_list(smiles), columns=False)
         return said.outputs, said.errors
 
-    def _say(self, rows: Sequence[object]) -> Said:
+    def _say(self, rows: Sequence[object], *, columns: bool = True) -> Said:
         fitted = self._fitted
-        return say(fitted, fitted.source.inputs(rows))
+        return say(fitted, fitted.source.inputs(rows), columns=columns)
 
     def predict_table(self, smiles: Iterable[str]) -> pd.DataFrame:
         """All that is known of each row: the columns that `graphattn predict` writes.

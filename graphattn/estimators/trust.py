@@ -42,10 +42,10 @@ def calibrate(predictor: Predictor[MoleculeSource], inputs: MoleculeInputs, valu
         predictor.temperature = Temperature.fit(task.encode(values), outputs)
 
 
-def say(predictor: Predictor[MoleculeSource], inputs: MoleculeInputs) -> Said:
+def say(predictor: Predictor[MoleculeSource], inputs: MoleculeInputs, *, columns: bool = True) -> Said:
     """What a predictor says of molecules.
 
-    The columns: nearest_training, the Tanimoto similarity to the nearest molecule that was trained on; never_seen, the values
+    Without `columns` they are not compared with those of training, which takes time for many. The columns: nearest_training, the Tanimoto similarity to the nearest molecule that was trained on; never_seen, the values
     of atom features that no molecule of training had; and with noise uncertainty, the standard deviation of the prediction,
     and lower and upper, the ends of an interval that holds the true value with the probability that the parameter interval
     says, see `graphattn.uncertainty`.
@@ -53,27 +53,27 @@ def say(predictor: Predictor[MoleculeSource], inputs: MoleculeInputs) -> Said:
     task, noise = predictor.task, predictor.noise
     of_models, errors = predictor.source.outputs(predictor.models, task, inputs)
     outputs = of_models.mean(axis=0)
-    known = predictor.source.known
-    if known is None:
-        return Said(outputs, of_models, {}, errors)
-    alike = nearest(inputs.fingerprints, known.fingerprints, _NEAREST)
-    columns: dict[str, Any] = {}
     if predictor.temperature is not None:
         outputs = predictor.temperature.apply(outputs)
+    known = predictor.source.known
+    if known is None or not columns:
+        return Said(outputs, of_models, {}, errors)
+    alike = nearest(inputs.fingerprints, known.fingerprints, _NEAREST)
+    found: dict[str, Any] = {}
     if noise is not None:
         sigma, prediction = noise.sigma(_features(task, of_models, alike)), task.predict(outputs)
-        columns["uncertainty"] = sigma
+        found["uncertainty"] = sigma
         quantile = noise.quantile(predictor.params["interval"])
         if math.isfinite(quantile):
-            columns |= {"lower": prediction - quantile * sigma, "upper": prediction + quantile * sigma}
+            found |= {"lower": prediction - quantile * sigma, "upper": prediction + quantile * sigma}
     similarity = alike[:, 0].astype(float)
     similarity[list(errors)] = np.nan
-    columns["nearest_training"] = similarity
+    found["nearest_training"] = similarity
     names = np.array(atom_feature_names())
-    columns["never_seen"] = [
+    found["never_seen"] = [
         "" if graph is None else "; ".join(names[graph.x.numpy().any(axis=0) & ~known.seen]) for graph in inputs.graphs
     ]
-    return Said(outputs, of_models, columns, errors)
+    return Said(outputs, of_models, found, errors)
 
 
 def column_names(predictor: Predictor[MoleculeSource]) -> list[str]:

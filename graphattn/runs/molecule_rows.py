@@ -167,8 +167,8 @@ class MoleculeRows(Rows):
         predictor: Predictor[Any] = estimator.predictor_
         return predictor
 
-    def say(self, predictor: Predictor[Any], rows: np.ndarray) -> Said:
-        said = say(predictor, self._prepare(predictor.source).take(rows))
+    def say(self, predictor: Predictor[Any], rows: np.ndarray, *, columns: bool = True) -> Said:
+        said = say(predictor, self._prepare(predictor.source).take(rows), columns=columns)
         if said.errors:  # of usable rows, so that it is the model's
             first, reason = next(iter(said.errors.items()))
             raise InputError(

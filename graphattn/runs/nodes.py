@@ -211,7 +211,7 @@ class NodeRows(Rows):
         predictor: Predictor[Any] = estimator.predictor_
         return predictor
 
-    def say(self, predictor: Predictor[Any], rows: np.ndarray) -> Said:
+    def say(self, predictor: Predictor[Any], rows: np.ndarray, *, columns: bool = True) -> Said:
         if self._outputs is None or self._outputs[0] is not predictor:
             device = predictor.device
             inputs = self._inputs

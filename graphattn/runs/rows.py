@@ -88,8 +88,8 @@ class Rows(ABC):
         """Trains the estimator on the rows of a split. What the model reads is computed once, and kept for `outputs`."""
 
     @abstractmethod
-    def say(self, predictor: Predictor[Any], rows: np.ndarray) -> Said:
-        """What a predictor says of some usable rows."""
+    def say(self, predictor: Predictor[Any], rows: np.ndarray, *, columns: bool = True) -> Said:
+        """What a predictor says of some usable rows; `columns`: with what else it knows of each."""
 
     @abstractmethod
     def baselines(self, task: Task, split: Split) -> dict[str, dict[str, np.ndarray]]:

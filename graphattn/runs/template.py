@@ -69,7 +69,7 @@ def _train_into(
     task = predictor.task
 
     values = {part: np.array(rows.values[split[part]].tolist()) for part in PARTS}
-    said = {part: rows.say(predictor, split[part]) for part in PARTS}
+    said = {part: rows.say(predictor, split[part], columns=part == "test") for part in PARTS}
     outputs = {part: of_part.outputs for part, of_part in said.items()}
     scores = {part: task.scores(values[part], outputs[part]) for part in PARTS}
     baselines = _baselines(task, rows, split, values)
@@ -208,7 +208,7 @@ def evaluate_run(run: Path, predictor: Predictor[Any], rows: Rows) -> dict[str, 
     """
     task = predictor.task
     values = np.array(rows.values[rows.usable].tolist())
-    outputs = rows.say(predictor, rows.usable).outputs
+    outputs = rows.say(predictor, rows.usable, columns=False).outputs
     result = evaluation(
         run, rows.marks(rows.usable), lambda chosen: task.scores(values[chosen], outputs[chosen]), rows.excluded
     )
