@@ -45,10 +45,11 @@ def calibrate(predictor: Predictor[MoleculeSource], inputs: MoleculeInputs, valu
 def say(predictor: Predictor[MoleculeSource], inputs: MoleculeInputs, *, columns: bool = True) -> Said:
     """What a predictor says of molecules.
 
-    The columns: nearest_training, the Tanimoto similarity to the nearest molecule that was trained on; never_seen, the values of
-    atom features that no molecule of training had; and with noise uncertainty, the standard deviation of the prediction's error,
-    and lower and upper, the ends of an interval that holds the true value with the probability that the parameter interval says,
-    see `graphattn.uncertainty`. Without `columns` molecules are not compared with those of training, which takes time for many.
+    The columns: nearest_training, the Tanimoto similarity to the nearest molecule that was trained on; never_seen, the values
+    of atom features that no molecule of training had; and with noise uncertainty, the standard deviation of the prediction's
+    error, and lower and upper, the ends of an interval that holds the true value with the probability that the parameter
+    interval says, see `graphattn.uncertainty`. Without `columns` molecules are not compared with those of training, which
+    takes time for many.
     """
     task, noise = predictor.task, predictor.noise
     of_models, errors = predictor.source.outputs(predictor.models, task, inputs)
@@ -66,7 +67,7 @@ def say(predictor: Predictor[MoleculeSource], inputs: MoleculeInputs, *, columns
         quantile = noise.quantile(predictor.params["interval"])
         if math.isfinite(quantile):
             found |= {"lower": prediction - quantile * sigma, "upper": prediction + quantile * sigma}
-    similarity = alike[:, 0].astype(float)
+    similarity = alike[:, 0].astype(float).round(4)
     similarity[list(errors)] = np.nan
     found["nearest_training"] = similarity
     names = np.array(atom_feature_names())
