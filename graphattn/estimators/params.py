@@ -19,7 +19,7 @@ STRUCTURE_OPTIONS = ("encodings", "biases", "extra_edges")
 PRECISIONS = ("32-true", "bf16-mixed")
 ON_ERROR = ("mean", "nan", "raise")
 # The largest sizes that are tried: beyond them nothing is learnt, and building the model alone takes minutes or all memory.
-MOST = {"channels": 16_384, "num_layers": 1_000, "heads": 1_024, **dict.fromkeys(STRUCTURE_OPTIONS, 10_000)}
+MOST = {"channels": 16_384, "num_layers": 1_000, "heads": 1_024, "ensemble": 100, **dict.fromkeys(STRUCTURE_OPTIONS, 10_000)}
 # Parameters that say how to compute on this machine, and are not part of what was trained.
 OF_THE_MACHINE = ("device", "precision", "n_jobs")
 # With the folder that a model started from, which need not be there later.
@@ -132,7 +132,7 @@ def check_params(params: EstimatorParams) -> None:
         value = getattr(params, name)
         if not isinstance(value, Integral) or value < 1:
             raise InputError(f"{name} must be a whole number of at least 1, got {value!r}")
-    check_sizes({name: getattr(params, name) for name in MOST})
+    check_sizes({name: getattr(params, name, None) for name in MOST})
     if params.channels % params.heads:
         raise InputError(f"channels must be a multiple of heads, got {params.channels} and {params.heads}")
     for name in limits["fraction"]:

@@ -87,3 +87,9 @@ def test_vectors_of_its_models_side_by_side(ensemble) -> None:
     assert vectors.shape == (2, 2 * 4 * 8)  # two models, four pools, eight channels
     np.testing.assert_array_equal(vectors[:, :32], single.embed(["CCO", "xyz"]))
     assert np.isnan(vectors[1]).all()
+
+
+@pytest.mark.parametrize("count", [0, 1.5, 101])
+def test_numbers_of_models(count: float) -> None:
+    with pytest.raises(InputError, match="ensemble must be"):
+        regressor(ensemble=count).check_params()
