@@ -37,17 +37,18 @@ def classification_scores(truth: np.ndarray, probability: np.ndarray) -> Scores:
     from sklearn import metrics
 
     likeliest = probability.argmax(1)
-    scores = {
-        "accuracy": float(metrics.accuracy_score(truth, likeliest)),
-        "macro_f1": float(metrics.f1_score(truth, likeliest, average="macro", zero_division=0)),
-        "balanced_accuracy": float(np.mean([(likeliest[truth == each] == each).mean() for each in np.unique(truth)])),
-        "mcc": float(metrics.matthews_corrcoef(truth, likeliest)),
-    }
-    if probability.shape[1] == 2 and len(np.unique(truth)) == 2:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            scores["roc_auc"] = float(metrics.roc_auc_score(truth, probability[:, 1]))
-            scores["pr_auc"] = float(metrics.average_precision_score(truth == 1, probability[:, 1]))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of classes without rows, or that are never predicted
+        scores = {
+            "accuracy": float(metrics.accuracy_score(truth, likeliest)),
+            "macro_f1": float(metrics.f1_score(truth, likeliest, average="macro", zero_division=0)),
+            "balanced_accuracy": float(np.mean([(likeliest[truth == each] == each).mean() for each in np.unique(truth)])),
+            "mcc": float(metrics.matthews_corrcoef(truth, likeliest)),
+        }
+    # A class that is not known, -1, is on neither side.
+    if probability.shape[1] == 2 and set(np.unique(truth)) == {0, 1}:
+        scores["roc_auc"] = float(metrics.roc_auc_score(truth, probability[:, 1]))
+        scores["pr_auc"] = float(metrics.average_precision_score(truth, probability[:, 1]))
     return scores
 
 

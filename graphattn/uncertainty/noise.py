@@ -32,7 +32,7 @@ class Noise:
         rmse: r.
         weights: a, then w.
         centre, scale: means and standard deviations of the features.
-        scores: the sorted |y − ŷ| / σ of the held-out rows, which `quantile` reads.
+        scores: the sorted absolute errors of the held-out rows over their σ, which `quantile` reads.
     """
 
     rmse: float

@@ -47,6 +47,16 @@ def test_one_class_among_the_rows_has_no_roc_auc():
     assert "roc_auc" not in classification_scores(np.array([1, 1]), np.array([[0.1, 0.9], [0.8, 0.2]]))
 
 
+def test_rows_of_an_unknown_class_and_a_known_one_have_no_roc_auc():
+    scores = classification_scores(np.array([-1, 1, 1]), np.array([[0.1, 0.9], [0.8, 0.2], [0.3, 0.7]]))
+    assert "roc_auc" not in scores
+    assert scores["balanced_accuracy"] == pytest.approx((0 + 0.5) / 2)
+
+
+def test_a_single_class_that_is_always_right():
+    assert classification_scores(np.array([1, 1]), np.array([[0.1, 0.9], [0.2, 0.8]]))["mcc"] == 0.0
+
+
 def test_no_rows_no_scores():
     assert regression_scores(np.zeros(0), np.zeros(0)) == {}
     assert classification_scores(np.zeros(0, dtype=int), np.zeros((0, 2))) == {}
