@@ -23,11 +23,11 @@ def called(monkeypatch: pytest.MonkeyPatch) -> set[Kernel]:
     """The kernels that calls ask for; none is compiled, and outputs are what was in memory."""
     kernels: set[Kernel] = set()
     monkeypatch.delenv("GRAPHATTN_BACKEND", raising=False)
-    monkeypatch.setattr(launch, "_kernel", lambda form, *of_form: (kernels.add(form.kernel(*of_form)), ()))
-    monkeypatch.setattr(launch, "_dense_kernel", lambda form, function: (kernels.add(form.dense_kernel(function)), ()))
+    monkeypatch.setattr(launch, "_kernel", lambda form, *of_form: kernels.add(form.kernel(*of_form)))
+    monkeypatch.setattr(launch, "_dense_kernel", lambda form, function: kernels.add(form.dense_kernel(function)))
     monkeypatch.setattr(products, "_address", lambda *of_kernel: kernels.add(products.kernel(*of_kernel)))
     monkeypatch.setattr(threads, "run", lambda *_: None)
-    monkeypatch.setattr(launch, "run", lambda *_: None)
+    monkeypatch.setattr(launch, "_call", lambda *_: None)
     return kernels
 
 
