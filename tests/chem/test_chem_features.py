@@ -74,7 +74,7 @@ def test_one_hot_is_one_column_per_value_and_flags_are_one_column() -> None:
         [1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1],
         [0, 0, 0, 0, 1, 0, 1, 1, 0, 0, 0],
     ]
-    assert one_hot(codes, BOND_FEATURES).dtype == np.float32
+    assert one_hot(codes, BOND_FEATURES).dtype == np.uint8
 
 
 def test_aromatic_and_charged_atoms() -> None:

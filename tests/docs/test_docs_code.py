@@ -26,7 +26,7 @@ BLOCKS = {
     "docs/gpu_kernels.md": 1,
     "docs/layers.md": 3,
     "docs/structure.md": 2,
-    "docs/tutorial_molecules.md": 5,
+    "docs/tutorial_molecules.md": 6,
     "docs/tutorial_network.md": 5,
     "docs/tutorial_pyg_model.md": 5,
 }

@@ -189,7 +189,10 @@ CASES: dict[str, tuple[Callable[[], Any], str]] = {
         "got 'local'",
     ),
     "encoder-norm": (lambda: EncoderLayer(8, 2, norm="both"), "norm must be 'pre' or 'post', got 'both'"),
-    "pool": (lambda: GraphHead(8, 1, pool="max"), "pool must be 'mean', 'sum' or 'attention', got 'max'"),
+    "pool": (
+        lambda: GraphHead(8, 1, pool="median"),
+        "pool must be one or several of mean, sum, max, std, attention, such as 'mean+max', got 'median'",
+    ),
     "sparse-linear": (lambda: SparseLinear(4, 2)(X), "x must have shape [nodes, 4], got [3, 8]"),
     # the model
     "readout": (
