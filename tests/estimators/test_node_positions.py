@@ -112,7 +112,7 @@ def test_the_network_of_training_gets_the_very_values_of_training(one):
 
 
 def _model(estimator):
-    return estimator._fitted.model, estimator.task_
+    return estimator._fitted.models[0], estimator.task_
 
 
 def _first_inputs(data, estimator):
