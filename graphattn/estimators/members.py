@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import tempfile
 import threading
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
@@ -87,7 +88,10 @@ def fit_members(
     if workers == 1 or find_device(members[0].device).type != "cpu":
         return [member.fit(report) for member in members]
     threads = max(1, torch.get_num_threads() // workers)
-    with _watched(report) as folder, joblib.parallel_config("loky", n_jobs=workers, inner_max_num_threads=threads):
+    parallel = joblib.parallel_config("loky", n_jobs=workers, inner_max_num_threads=threads)
+    with _watched(report) as folder, parallel, warnings.catch_warnings():
+        # A process that has trained holds more memory than before, and joblib then puts a new one in its place.
+        warnings.filterwarnings("ignore", message="A worker stopped while some jobs were given to the executor")
         done = joblib.Parallel()(joblib.delayed(_fit_in_process)(member, threads, folder) for member in members)
     trained = []
     for member, (weights, progress) in zip(members, done, strict=True):
